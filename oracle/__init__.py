@@ -1,0 +1,1 @@
+"""scratch-oracle: is the backward pass that you wrote by hand right?"""

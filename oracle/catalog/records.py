@@ -1,0 +1,313 @@
+"""The records of every layer, loss, function and network of ``scratch``: one entry each.
+
+Adding a layer is its class and an entry here.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+import numpy as np
+
+from oracle.catalog.record import ANY, BROADCAST, Argument, Array, Arrays, LayerSpec
+from oracle.catalog.rounding import (
+    AffineRounding,
+    IdentityWithLossRounding,
+    ReluRounding,
+    SigmoidRounding,
+    SoftmaxWithLossRounding,
+)
+
+LOSS_CORNERS = ("batch of 1", "single sample", "one class", "integer input", "extreme values", "one decimal")
+BATCH_CORNERS = ("batch of 1", "single sample", "integer input", "one decimal")
+
+
+def _distance_from_zero(arrays: Arrays) -> dict[str, Array]:
+    return {"x": np.abs(arrays["x"])}
+
+
+def _classes(arrays: Arrays) -> int:
+    return arrays["x"].shape[-1]
+
+
+def _one_hot_like(scores: Array, t: Array) -> Array:
+    """Targets in the shape of the scores, in float64."""
+    if t.shape == scores.shape:
+        return t.astype(np.float64)
+    return (np.arange(scores.shape[-1]) == t[..., None]).astype(np.float64)
+
+
+def _rows(scores: Array) -> int:
+    return scores.shape[0] if scores.ndim > 1 else 1
+
+
+def _softmax_both(scores: Array) -> tuple[Array, Array]:
+    """y and 1 − y, each from sums of positive terms only, so that neither loses digits near 1."""
+    exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    others = (exponentials[..., None, :] * (1 - np.eye(scores.shape[-1]))).sum(axis=-1)
+    total = exponentials.sum(axis=-1, keepdims=True)
+    return exponentials / total, others / total
+
+
+def _softmax_loss_scale(arrays: Arrays, dout: Array) -> dict[str, Array]:
+    # dx_i = y_i Σ_{j≠i} t_j − t_i (1 − y_i): one term is 0 for hard targets, and the two cancel for soft ones.
+    scores = np.asarray(arrays["x"], np.float64)
+    t = np.abs(_one_hot_like(scores, arrays["t"]))
+    y, rest = _softmax_both(scores)
+    scale = y * (t.sum(axis=-1, keepdims=True) - t) + t * rest
+    return {"dx": scale * np.abs(dout) / _rows(scores)}
+
+
+def _softmax_loss_textbook(arrays: Arrays, dout: Array) -> dict[str, Array]:
+    # (y Σt − t)/N with y rounded near 1; log-sum-exp minus a score, both as large as the largest score.
+    scores = np.asarray(arrays["x"], np.float64)
+    weight = np.abs(_one_hot_like(scores, arrays["t"])).sum(axis=-1, keepdims=True)
+    largest = np.abs(scores).max(axis=-1, keepdims=True)
+    gradient = np.broadcast_to(weight * np.abs(dout) / _rows(scores), scores.shape)
+    return {"dx": gradient, "loss": np.asarray((weight * (largest + 1)).sum() / _rows(scores))}
+
+
+def _sigmoid_loss_scale(arrays: Arrays, dout: Array) -> dict[str, Array]:
+    # dx = (1 − t) s − t (1 − s): as for softmax.
+    x, t = (np.asarray(arrays[name], np.float64) for name in ("x", "t"))
+    e = np.exp(-np.abs(x))
+    s, rest = np.where(x >= 0, 1, e) / (1 + e), np.where(x >= 0, e, 1) / (1 + e)
+    return {"dx": (np.abs(1 - t) * s + np.abs(t) * rest) * np.abs(dout) / _rows(x)}
+
+
+def _sigmoid_loss_textbook(arrays: Arrays, dout: Array) -> dict[str, Array]:
+    x, t = (np.asarray(arrays[name], np.float64) for name in ("x", "t"))
+    return {
+        "dx": (1 + np.abs(t)) * np.abs(dout) / _rows(x),
+        "loss": np.asarray(((1 + np.abs(t)) * (np.abs(x) + 1)).sum() / _rows(x)),
+    }
+
+
+def _sigmoid_textbook(arrays: Arrays, dout: Array) -> dict[str, Array]:
+    # y (1 − y) with y rounded near 1: sup |J| = 1/4 is where the error of 1 − y weighs.
+    return {"dx": np.abs(dout) * 0.25}
+
+
+NODES = (
+    LayerSpec(
+        name="MulLayer",
+        section="graph nodes",
+        implementation="scratch:MulLayer",
+        twin="oracle.twins.layers:multiply",
+        arguments=(Argument("x", BROADCAST), Argument("y", BROADCAST)),
+        output_shape=BROADCAST,
+        outputs=("out",),
+        corners=("scalars", "empty", "integer input", "exact zeros", "one decimal"),
+        scales=(1.0, 1e3),
+    ),
+    LayerSpec(
+        name="AddLayer",
+        section="graph nodes",
+        implementation="scratch:AddLayer",
+        twin="oracle.twins.layers:add",
+        arguments=(Argument("x", BROADCAST), Argument("y", BROADCAST)),
+        output_shape=BROADCAST,
+        outputs=("out",),
+        corners=("scalars", "empty", "integer input", "exact zeros", "one decimal"),
+        scales=(1.0, 1e3),
+    ),
+    LayerSpec(
+        name="ExpLayer",
+        section="graph nodes",
+        implementation="scratch:ExpLayer",
+        twin="oracle.twins.layers:exponential",
+        arguments=(Argument("x", ANY),),
+        corners=("scalars", "empty", "integer input", "exact zeros", "one decimal"),
+        # exp overflows beyond 88 in float32: eight standard deviations of 10.
+        scales=(1.0, 10.0),
+    ),
+    LayerSpec(
+        name="ReciprocalLayer",
+        section="graph nodes",
+        implementation="scratch:ReciprocalLayer",
+        twin="oracle.twins.layers:reciprocal",
+        arguments=(Argument("x", ANY),),
+        corners=("scalars", "empty", "integer input"),
+        scales=(1.0, 1e3),
+    ),
+)
+
+LAYERS = (
+    LayerSpec(
+        name="Relu",
+        section="layers",
+        implementation="scratch:Relu",
+        twin="oracle.twins.layers:relu",
+        arguments=(Argument("x", ANY),),
+        corners=("scalars", "empty", "integer input", "exact zeros", "extreme values", "one decimal"),
+        scales=(1.0, 1e3),
+        kink_distance=_distance_from_zero,
+        rounding=ReluRounding(),
+    ),
+    LayerSpec(
+        name="Sigmoid",
+        section="layers",
+        implementation="scratch:Sigmoid",
+        twin="oracle.twins.layers:sigmoid",
+        arguments=(Argument("x", ANY),),
+        corners=("scalars", "empty", "integer input", "exact zeros", "extreme values", "one decimal"),
+        scales=(1.0, 10.0, 50.0, 300.0),
+        textbook_scale=_sigmoid_textbook,
+        rounding=SigmoidRounding(),
+    ),
+    LayerSpec(
+        name="Affine",
+        section="layers",
+        implementation="scratch:Affine",
+        twin="oracle.twins.layers:affine",
+        arguments=(
+            Argument("x", ("N", "D")),
+            Argument("W", ("D", "M"), role="parameter", values="weights"),
+            Argument("b", ("M",), role="parameter"),
+        ),
+        output_shape=("N", "M"),
+        corners=(*BATCH_CORNERS, "batch of 0", "tensor shape"),
+        scales=(1.0, 100.0),
+        rows_are_independent=True,
+        rounding=AffineRounding(),
+    ),
+)
+
+FUNCTIONS = (
+    LayerSpec(
+        name="softmax",
+        section="functions",
+        implementation="scratch:softmax",
+        twin="oracle.twins.layers:softmax",
+        convention="function",
+        arguments=(Argument("x", ("N", "C")),),
+        output_shape=("N", "C"),
+        corners=(*LOSS_CORNERS, "batch of 0"),
+        scales=(1.0, 10.0, 50.0),
+        has_backward=False,
+        rows_are_independent=True,
+        shift_invariant=True,
+        inner_sum=_classes,
+        # y (δ − y): PyTorch subtracts a sum of products with y from the upstream gradient.
+        textbook_scale=lambda arrays, dout: {
+            "dx": np.broadcast_to(np.abs(dout).max(axis=-1, keepdims=True), dout.shape)
+        },
+    ),
+    LayerSpec(
+        name="cross_entropy_error",
+        section="functions",
+        implementation="scratch:cross_entropy_error",
+        twin="oracle.twins.layers:cross_entropy_error",
+        convention="function",
+        arguments=(
+            Argument("y", ("N", "C"), values="probabilities"),
+            Argument("t", ("N", "C"), role="target"),
+        ),
+        outputs=("loss",),
+        output_shape=(),
+        corners=("batch of 1", "single sample"),
+        target_forms=("one-hot", "labels", "soft", "unnormalised"),
+        has_backward=False,
+        averages_over_batch=True,
+    ),
+)
+
+LOSSES = (
+    LayerSpec(
+        name="SoftmaxWithLoss",
+        section="losses",
+        implementation="scratch:SoftmaxWithLoss",
+        twin="oracle.twins.layers:softmax_cross_entropy",
+        arguments=(Argument("x", ("N", "C")), Argument("t", ("N", "C"), role="target")),
+        outputs=("loss",),
+        output_shape=(),
+        corners=(*LOSS_CORNERS, "as many classes as rows"),
+        scales=(1.0, 10.0, 50.0, 300.0),
+        target_forms=("one-hot", "labels", "soft", "unnormalised"),
+        averages_over_batch=True,
+        shift_invariant=True,
+        inner_sum=_classes,
+        gradient_scale=_softmax_loss_scale,
+        textbook_scale=_softmax_loss_textbook,
+        rounding=None,
+    ),
+    LayerSpec(
+        name="IdentityWithLoss",
+        section="losses",
+        implementation="scratch:IdentityWithLoss",
+        twin="oracle.twins.layers:half_squared_error",
+        arguments=(Argument("x", ("N", "C")), Argument("t", ("N", "C"), role="target")),
+        outputs=("loss",),
+        output_shape=(),
+        corners=("batch of 1", "single sample", "integer input", "extreme values", "one decimal"),
+        scales=(1.0, 100.0),
+        target_forms=("values",),
+        averages_over_batch=True,
+    ),
+    LayerSpec(
+        name="SigmoidWithLoss",
+        section="losses",
+        implementation="scratch:SigmoidWithLoss",
+        twin="oracle.twins.layers:binary_cross_entropy",
+        arguments=(Argument("x", ("N", "C")), Argument("t", ("N", "C"), role="target")),
+        outputs=("loss",),
+        output_shape=(),
+        corners=LOSS_CORNERS,
+        scales=(1.0, 10.0, 50.0, 300.0),
+        target_forms=("binary", "soft"),
+        averages_over_batch=True,
+        gradient_scale=_sigmoid_loss_scale,
+        textbook_scale=_sigmoid_loss_textbook,
+    ),
+)
+
+#: The last layers of networks, by the name of the network's output: where the stack's way back starts.
+LOSS_ROUNDING = {
+    "softmax": SoftmaxWithLossRounding(),
+    "sigmoid-squared": IdentityWithLossRounding(),
+    "identity-squared": IdentityWithLossRounding(),
+}
+
+
+def _network(name: str, implementation: str, hidden_layers: int, hidden: str, output: str) -> LayerSpec:
+    axes = ["D", *(f"H{k}" for k in range(1, hidden_layers + 1)), "C"]
+    arguments = [Argument("x", ("N", "D")), Argument("t", ("N", "C"), role="target")]
+    stack: list[tuple[str, tuple[str, ...]]] = []
+    activation = {"relu": "Relu", "sigmoid": "Sigmoid"}[hidden]
+    for k, (fan_in, fan_out) in enumerate(zip(axes, axes[1:], strict=False), start=1):
+        arguments.append(Argument(f"W{k}", (fan_in, fan_out), role="parameter", values="weights"))
+        arguments.append(Argument(f"b{k}", (fan_out,), role="parameter"))
+        stack += [("Affine", (f"W{k}", f"b{k}")), (activation, ())]
+    stack.pop()
+    if output == "sigmoid-squared":
+        stack.append(("Sigmoid", ()))
+    settings = {"hidden": hidden, "output": output}
+    return LayerSpec(
+        name=name,
+        section="networks",
+        implementation=implementation,
+        twin="oracle.twins.networks:multi_layer_network",
+        convention="network",
+        arguments=tuple(arguments),
+        outputs=("loss", "scores", "accuracy"),
+        output_shape=(),
+        corners=(*BATCH_CORNERS, "tensor shape"),
+        target_forms=("one-hot", "labels") if output == "softmax" else ("one-hot",),
+        averages_over_batch=True,
+        takes_dout=False,
+        stack=tuple(stack),
+        settings=MappingProxyType(settings),
+    )
+
+
+NETWORKS = (
+    _network("TwoLayerNet", "scratch:TwoLayerNet", 1, "relu", "softmax"),
+    _network("MultiLayerNet sigmoid, squared error", "scratch:MultiLayerNet", 1, "sigmoid", "sigmoid-squared"),
+    _network("MultiLayerNet relu, regression", "scratch:MultiLayerNet", 2, "relu", "identity-squared"),
+    _network("MultiLayerNet sigmoid, softmax", "scratch:MultiLayerNet", 2, "sigmoid", "softmax"),
+    _network("MultiLayerNet relu, three hidden", "scratch:MultiLayerNet", 3, "relu", "softmax"),
+)
+
+RECORDS: dict[str, LayerSpec] = {
+    record.name: record for record in (*NODES, *LAYERS, *FUNCTIONS, *LOSSES, *NETWORKS)
+}

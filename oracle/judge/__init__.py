@@ -1,0 +1,1 @@
+"""The judge: comparisons within derived bounds, named checks, and verdicts."""

@@ -1,0 +1,113 @@
+"""One quantity of one case between two sources, entry by entry, against a bound.
+
+An assertion, a message and a row of a table all come from the same Comparison.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from oracle.catalog.case import Case
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The outcome of comparing ``actual`` with ``expected``.
+
+    ``index``, ``actual``, ``expected``, ``error`` and ``bound`` are those of the worst entry: the one with the
+    largest margin = error / bound. ``max_abs``, ``max_rel`` and ``mean_abs`` are over all entries compared
+    (``mean_abs`` is the book's figure). ``left_out`` counts entries at a kink, ``zero_both`` those that are
+    exactly 0 on both sides.
+    """
+
+    quantity: str
+    pair: str
+    case: Case
+    index: tuple[int, ...]
+    actual: float
+    expected: float
+    error: float
+    bound: float
+    margin: float
+    entries: int
+    left_out: int
+    zero_both: int
+    wrong: int
+    max_abs: float
+    max_rel: float
+    mean_abs: float
+    #: Why the arrays could not be compared entry by entry; empty when they could.
+    mismatch: str = ""
+
+    @property
+    def agrees(self) -> bool:
+        return self.margin <= 1
+
+    def __str__(self) -> str:
+        if self.mismatch:
+            return f"{self.quantity}: {self.mismatch}"
+        place = f"{self.quantity}[{', '.join(map(str, self.index))}]" if self.index else self.quantity
+        return (
+            f"{place} = {self.actual!r}, but should be {self.expected!r} ({self.pair}: error {self.error:.3g}, "
+            f"bound {self.bound:.3g}, {self.wrong} of {self.entries} entries wrong)"
+        )
+
+
+def compare(
+    quantity: str,
+    pair: str,
+    case: Case,
+    actual: Array,
+    expected: Array,
+    bound: Array,
+    left_out: Array | None = None,
+) -> Comparison:
+    """Compare two arrays of one shape with a bound for each entry; ``left_out`` masks entries at a kink.
+
+    Equal infinities and NaN on both sides agree; NaN or an infinity on one side alone is wrong by an infinite
+    margin. An exact agreement has margin 0, whatever the bound.
+    """
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    if actual.shape != expected.shape:
+        mismatch = f"has shape {actual.shape}, but should have shape {expected.shape}"
+        return Comparison(
+            quantity, pair, case, (), np.nan, np.nan, np.inf, 0.0, np.inf, 0, 0, 0, 0, np.inf, np.inf, np.inf, mismatch
+        )
+    a, e = actual.astype(np.float64), expected.astype(np.float64)
+    bounds = np.broadcast_to(np.asarray(bound, np.float64), a.shape)
+    kept = np.ones(a.shape, bool) if left_out is None else ~np.broadcast_to(left_out, a.shape)
+    with np.errstate(all="ignore"):
+        same = (a == e) | (np.isnan(a) & np.isnan(e))
+        error = np.where(same, 0.0, np.abs(a - e))
+        error = np.where(np.isnan(error), np.inf, error)
+        margin = np.where(same, 0.0, error / bounds)
+        margin = np.where(np.isnan(margin), np.inf, margin)
+        relative = np.where(same, 0.0, error / np.abs(e))
+    entries = int(kept.sum())
+    if entries == 0:
+        return Comparison(quantity, pair, case, (), 0, 0, 0, 0, 0, 0, int((~kept).sum()), 0, 0, 0, 0, 0)
+    flat = int(np.argmax(np.where(kept, margin, -1.0)))
+    index = tuple(int(i) for i in np.unravel_index(flat, a.shape))
+    finite_relative = relative[kept & (e != 0)]
+    return Comparison(
+        quantity=quantity,
+        pair=pair,
+        case=case,
+        index=index,
+        actual=float(a[index]),
+        expected=float(e[index]),
+        error=float(error[index]),
+        bound=float(bounds[index]),
+        margin=float(margin[index]),
+        entries=entries,
+        left_out=int((~kept).sum()),
+        zero_both=int(((a == 0) & (e == 0) & kept).sum()),
+        wrong=int((margin[kept] > 1).sum()),
+        max_abs=float(error[kept].max()),
+        max_rel=float(finite_relative.max()) if finite_relative.size else 0.0,
+        mean_abs=float(error[kept].mean()),
+    )

@@ -1,0 +1,154 @@
+"""An examination: every check that a record is subject to, over many cases of one subject."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from oracle.catalog.case import Case
+from oracle.catalog.record import LayerSpec
+from oracle.data.digits import Digits
+from oracle.judge.checks import checks_for
+from oracle.judge.comparison import Comparison
+from oracle.judge.trial import Finding, Trial
+from oracle.judge.verdict import Evidence, decide
+from oracle.sources.autograd import is_available
+from oracle.subjects.interface import Handle, Subject, SubjectError
+
+#: The name under which a subject that raises is reported.
+RUNS = "runs"
+AT_A_KINK = "entries at a kink, where the derivative does not exist"
+NO_TWIN = "comparisons with autograd: PyTorch is not installed"
+
+
+@dataclass
+class Tally:
+    """How often a check was made and in how many cases it failed."""
+
+    cases: int = 0
+    failed: int = 0
+
+
+@dataclass
+class Examination:
+    """What was compared, what was checked and what was found, in one dtype of one subject."""
+
+    subject: Subject
+    dtype: str
+    with_autograd: bool
+    comparisons: list[Comparison] = field(default_factory=list)
+    tallies: dict[str, Tally] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    methods: Counter[str] = field(default_factory=Counter)
+    cases: int = 0
+
+    @property
+    def record(self) -> LayerSpec:
+        return self.subject.record
+
+    @property
+    def verdict(self) -> str:
+        return decide((f.evidence for f in self.findings), with_autograd=self.with_autograd)
+
+    def verdict_on(self, quantity: str) -> str:
+        """The verdict on one quantity alone."""
+        about = (f.evidence for f in self.findings if f.quantity in (quantity, ""))
+        return decide(about, with_autograd=self.with_autograd)
+
+    def failing_checks(self) -> set[str]:
+        return {finding.check for finding in self.findings}
+
+
+def examine(
+    subject: Subject,
+    cases: Iterable[Case],
+    *,
+    dtype: str,
+    required: bool = False,
+    with_autograd: bool | None = None,
+    real_data: Mapping[str, Digits] | None = None,
+) -> Examination:
+    """Run every check of the subject's record on each of ``cases``.
+
+    ``required``: corners may not be refused, and what is worth knowing about a foreign subject is a hazard;
+    that is how ``scratch`` is held. Without it a corner refused with an exception is a note.
+    ``with_autograd`` is whether to ask PyTorch; by default, whether it is installed.
+    """
+    if with_autograd is None:
+        with_autograd = is_available()
+    result = Examination(subject, dtype, with_autograd)
+    checks = checks_for(subject.record)
+    for case in cases:
+        result.cases += 1
+        trial = Trial(subject, case, real_data, with_autograd).run()
+        ran = result.tallies.setdefault(RUNS, Tally())
+        ran.cases += 1
+        if trial.error is not None:
+            ran.failed += 1
+            unusual = "" if case.is_plain else f" ({case.corner}, {case.layout})"
+            is_main_path = case.is_plain or required
+            evidence = Evidence.CANNOT_BE_CALLED if is_main_path else Evidence.WORTH_KNOWING
+            result.findings.append(Finding(RUNS, evidence, case, f"{trial.error}{unusual}"))
+            continue
+        for check in checks:
+            if not check.for_case(case):
+                continue
+            if check.compares and not all(source in trial.estimates for source in check.compares):
+                continue
+            tally = result.tallies.setdefault(check.name, Tally())
+            tally.cases += 1
+            before = len(result.findings)
+            try:
+                for problem in check.run(trial):
+                    evidence = problem.evidence
+                    if required and evidence is Evidence.WORTH_KNOWING:
+                        evidence = Evidence.CAN_CORRUPT
+                    result.findings.append(
+                        Finding(check.name, evidence, case, problem.sentence, problem.quantity, problem.comparison)
+                    )
+            except SubjectError as error:
+                evidence = Evidence.CANNOT_BE_CALLED if required else Evidence.WORTH_KNOWING
+                result.findings.append(Finding(check.name, evidence, case, str(error)))
+            tally.failed += len(result.findings) > before
+        result.comparisons += trial.comparisons
+        if trial.bounds is not None:
+            result.skipped[AT_A_KINK] += int(sum(mask.sum() for mask in trial.bounds.open_branch.values()))
+        if not with_autograd:
+            shared = len(trial.record.outputs) + len(trial.gradients)
+            result.skipped[NO_TWIN] += 2 * shared
+        if "numerical" in trial.estimates:
+            result.methods.update(trial.estimates["numerical"].notes.values())
+    result.skipped = +result.skipped
+    return result
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds that one gradient took each way, and the number of entries that numerical differentiation moved."""
+
+    backprop: float
+    numerical: float
+    entries: int
+
+
+def time_sources(subject: Subject, case: Case, real_data: Mapping[str, Digits] | None = None) -> Timing:
+    """How long backprop and numerical differentiation take for one case: the fastest of a few runs each."""
+    from oracle.sources.numerical import numerical
+
+    trial = Trial(subject, case, real_data, with_autograd=False)
+    given = trial.arrays()
+    handle: Handle = subject.open(given.parameters)
+    fastest = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        handle.forward(given.inputs)
+        handle.backward(given.dout)
+        fastest = min(fastest, time.perf_counter() - start)
+    start = time.perf_counter()
+    answer = numerical(subject, given.inputs, given.parameters, given.dout)
+    taken = time.perf_counter() - start
+    entries = sum(len(derivative.jacobian) for derivative in answer.derivatives.values())
+    return Timing(fastest, taken, entries)

@@ -1,0 +1,196 @@
+"""A trial: one case of one subject, with every source's values and their bounds, for the checks to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from oracle.catalog.case import Arrays, Case, lay_out, materialise
+from oracle.catalog.record import Array, LayerSpec
+from oracle.data.digits import Digits
+from oracle.judge.bounds import OwnErrors, gradient_weight, own_error_of_backprop, own_errors
+from oracle.judge.comparison import Comparison, compare
+from oracle.judge.verdict import Evidence
+from oracle.sources.autograd import autograd
+from oracle.sources.backprop import backprop
+from oracle.sources.estimate import Estimate
+from oracle.sources.numerical import Derivative, numerical
+from oracle.subjects.interface import Handle, Reply, Subject, SubjectError
+
+BACKPROP_NUMERICAL = ("backprop", "numerical")
+BACKPROP_AUTOGRAD = ("backprop", "autograd")
+NUMERICAL_AUTOGRAD = ("numerical", "autograd")
+PAIRS = (BACKPROP_NUMERICAL, BACKPROP_AUTOGRAD, NUMERICAL_AUTOGRAD)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found: the evidence, a sentence, and the comparison where values were compared."""
+
+    check: str
+    evidence: Evidence
+    case: Case
+    sentence: str
+    quantity: str = ""
+    comparison: Comparison | None = None
+
+
+@dataclass
+class Trial:
+    """One case, run. ``error`` says why the subject could not be called; then there is nothing to compare.
+
+    ``own`` are fresh arrays of the case; the arrays that the sources saw are not handed on to the checks.
+    """
+
+    subject: Subject
+    case: Case
+    real_data: Mapping[str, Digits] | None = None
+    with_autograd: bool = True
+    error: SubjectError | None = None
+    ignores_dout: bool = False
+    estimates: dict[str, Estimate] = field(default_factory=dict)
+    derivatives: dict[str, Derivative] = field(default_factory=dict)
+    forward: Reply | None = None
+    backward: Reply | None = None
+    handle: Handle | None = None
+    bounds: OwnErrors | None = None
+    #: Every comparison of two sources that a check has made.
+    comparisons: list[Comparison] = field(default_factory=list)
+
+    @property
+    def record(self) -> LayerSpec:
+        return self.subject.record
+
+    @cached_property
+    def _arrays(self) -> Arrays:
+        arrays = materialise(self.case, self.record, self.real_data)
+        return replace(arrays, dout=np.ones_like(arrays.dout)) if self.ignores_dout else arrays
+
+    def arrays(self) -> Arrays:
+        """The arrays of the case: copies, in the layout of the case, that may be spoilt."""
+        layout = self.case.layout
+        return Arrays(
+            {name: lay_out(values, layout) for name, values in self._arrays.inputs.items()},
+            {name: lay_out(values, layout) for name, values in self._arrays.parameters.items()},
+            lay_out(self._arrays.dout, layout),
+        )
+
+    def opened(self) -> tuple[Arrays, Handle]:
+        """Fresh arrays of the case, and a new instance with their parameters."""
+        arrays = self.arrays()
+        return arrays, self.subject.open(arrays.parameters)
+
+    def other(self) -> Arrays:
+        """Arrays of the same shapes with other values: every input and dout with the other sign."""
+        arrays = self.arrays()
+        differentiable = self.record.differentiable_inputs
+        inputs = {name: -values if name in differentiable else values for name, values in arrays.inputs.items()}
+        return Arrays(inputs, arrays.parameters, -arrays.dout)
+
+    def rng(self) -> np.random.Generator:
+        """Random numbers that belong to the case, other than those its arrays were made of."""
+        return np.random.default_rng((self.case.seed, 1))
+
+    def overflowed(self) -> str:
+        """NumPy's warning of an overflow during forward or backward; empty if there was none."""
+        replies = [reply for reply in (self.forward, self.backward) if reply is not None]
+        return next((text for reply in replies for text in reply.warnings if "overflow" in text), "")
+
+    def is_open(self, quantity: str) -> bool:
+        """Whether some entry of ``quantity`` hangs on a kink, where rounding decides on the branch."""
+        return self.bounds is not None and bool(np.any(self.bounds.open_branch.get(quantity, False)))
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The dtype that results should have: integer inputs become float64."""
+        return np.dtype(self.case.dtype)
+
+    @property
+    def gradients(self) -> tuple[str, ...]:
+        named = self.record.parameters
+        if self.record.convention != "network":
+            named = (*self.record.differentiable_inputs, *named)
+        return tuple(self.record.gradient_name(name) for name in named)
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether forward gave an output of the right shape, so that there is something to differentiate."""
+        assert self.forward is not None
+        return self.forward.values[self.record.outputs[0]].shape == self._arrays.dout.shape
+
+    def run(self) -> Trial:
+        """Ask every source. A subject that raises leaves ``error`` set."""
+        try:
+            self._ask_backprop()
+            if self.record.is_loss and self._dout_is_ignored():
+                self.ignores_dout = True
+                del self._arrays
+                self._ask_backprop()
+            self._ask_references()
+        except SubjectError as error:
+            self.error = error
+        return self
+
+    def _ask_backprop(self) -> None:
+        given = self.arrays()
+        estimate, self.forward, self.backward, self.handle = backprop(
+            self.subject, given.inputs, given.parameters, given.dout
+        )
+        self.estimates["backprop"] = estimate
+
+    def _dout_is_ignored(self) -> bool:
+        given = self.arrays()
+        handle = self.subject.open(given.parameters)
+        handle.forward(given.inputs)
+        for_one = handle.backward(np.ones_like(given.dout)).values
+        as_given = self.estimates["backprop"].values
+        some = any(np.any(values != 0) for values in for_one.values())
+        return some and all(np.array_equal(values, as_given[name]) for name, values in for_one.items())
+
+    def _ask_references(self) -> None:
+        given = self._arrays
+        if self.with_autograd:
+            self.estimates["autograd"] = autograd(self.record, given.inputs, given.parameters, given.dout)
+        if not self.differentiates:
+            return
+        still = None
+        if self.record.kink_distance is not None:
+            distances = self.record.kink_distance({**given.inputs, **given.parameters})
+            still = {name: distance <= 2.0**-8 for name, distance in distances.items()}
+        answer = numerical(
+            self.subject, given.inputs, given.parameters, given.dout, still=still, seed=self.case.seed
+        )
+        self.estimates["numerical"] = answer.estimate
+        self.derivatives = answer.derivatives
+        self.bounds = own_errors(
+            self.record, given, self.dtype, answer.derivatives, answer.estimate, given.dout
+        )
+
+    def compared(self, quantities: tuple[str, ...], pair: tuple[str, str]) -> list[Comparison]:
+        """The comparisons of one pair of sources, for those of ``quantities`` that both have."""
+        if any(source not in self.estimates for source in pair):
+            return []
+        first, second = (self.estimates[source].values for source in pair)
+        shared = [q for q in quantities if q in first and q in second]
+        return [self.compare(q, pair, first[q], second[q]) for q in shared]
+
+    def compare(self, quantity: str, pair: tuple[str, str], actual: Array, expected: Array) -> Comparison:
+        name = "-".join(pair)
+        if self.bounds is None:
+            # Nothing could be differentiated: outputs of a wrong shape. Only the shapes are told apart.
+            return compare(quantity, name, self.case, actual, expected, np.asarray(0.0))
+        left_out = self.bounds.open_branch.get(quantity)
+        return compare(quantity, name, self.case, actual, expected, self.bounds.bound(quantity, pair), left_out)
+
+    def rounding(self, quantity: str) -> Array:
+        """What two evaluations by backprop may differ by when they round differently."""
+        assert self.bounds is not None
+        return 2 * self.bounds.errors["backprop"][quantity]
+
+    def rounding_for(self, argument: str, dout: Array) -> Array:
+        """The same for the gradient of ``argument`` with another upstream gradient."""
+        weight = gradient_weight(self.record, self._arrays, argument, self.derivatives[argument], dout)
+        return 2 * own_error_of_backprop(weight, self.dtype)

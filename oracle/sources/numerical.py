@@ -1,0 +1,264 @@
+r"""The source ``numerical``: differentiation of the subject's own forward.
+
+**Complex step.** For a forward that is analytic, ``Im f(x + ih)/h = f'(x) + O(h²)`` without any subtraction,
+so h can be so small that nothing is left of the O(h²) (Squire and Trapp, SIAM Review 40, 1998). A forward that
+is not analytic in NumPy's eyes (``abs``, ``astype(float)``, writing into a float array) gives silently wrong
+derivatives, so the complex step of each argument is trusted only after one random direction of it has agreed
+with an extrapolated central difference.
+
+**Extrapolated central difference** otherwise: (f(x + h) − f(x − h))/2h for halving h, Richardson's
+extrapolation, and the entry of the table with the least error estimate (Ridders, Advances in Engineering
+Software 4, 1982), which comes with the result.
+
+Always on float64 or complex128 copies; never on the caller's arrays or in their dtype.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from oracle.sources.estimate import Array, Estimate
+from oracle.subjects.interface import Handle, Subject, SubjectError
+
+#: The complex step in units of the entry it moves: h² f'''/f' is 2⁻¹²⁰ for 1/x, the least smooth of ours.
+COMPLEX_STEP = 2.0**-60
+#: The first step of a central difference, and how often it is halved. Truncation falls by 4 with each
+#: halving and by 4 again with each column of the table; rounding grows by 2.
+FIRST_STEP = 2.0**-6
+HALVINGS = 7
+#: What the result of one evaluation may be off by in double precision, relative to its size: a few dozen
+#: roundings, in a sum of which not all are as small as their result.
+EVALUATION_ERROR = 64 * np.finfo(np.float64).eps
+
+
+@dataclass(frozen=True)
+class Derivative:
+    """Of all outputs by all entries of one argument.
+
+    ``jacobian`` has shape (entries of the argument, entries of the output); ``own_error`` has that shape too,
+    or is None for the complex step, which has no error but rounding. ``reach`` is how far
+    entries were moved at most: 0 for the complex step, which stays on the branch of the real point.
+    """
+
+    jacobian: Array
+    own_error: Array | None
+    method: str
+    reach: float
+
+
+@dataclass(frozen=True)
+class Differentiated:
+    """The numerical source's answer: an Estimate, and the derivatives it was made of, by argument."""
+
+    estimate: Estimate
+    derivatives: dict[str, Derivative]
+
+
+def numerical(
+    subject: Subject,
+    inputs: Mapping[str, Array],
+    parameters: Mapping[str, Array],
+    dout: Array,
+    *,
+    still: Mapping[str, Array] | None = None,
+    seed: int = 0,
+    outputs_only: bool = False,
+) -> Differentiated:
+    """Outputs in double precision, and the gradient of Σ dout·y for every differentiable argument.
+
+    ``still`` marks entries (a mask for each argument) that a random direction must not move, because the
+    derivative does not exist there. Raises SubjectError when forward cannot be called.
+    """
+    record = subject.record
+    inputs = {a.name: _double(inputs[a.name], a.role == "target") for a in record.arguments if a.name in inputs}
+    parameters = {name: _double(values) for name, values in parameters.items()}
+    with _quiet():
+        values = dict(subject.open(parameters).forward(inputs).values)
+    upstream = np.asarray(dout, np.float64).reshape(-1)
+    derivatives: dict[str, Derivative] = {}
+    own_error: dict[str, Array] = {}
+    notes: dict[str, str] = {}
+    differentiable = [] if outputs_only else [*record.differentiable_inputs, *record.parameters]
+    if record.convention == "network":
+        differentiable = list(parameters)
+    for name in differentiable:
+        point = {**inputs, **parameters}[name]
+        rng = np.random.default_rng((seed, len(derivatives)))
+        fixed = (still or {}).get(name)
+        derivative = _differentiate(subject, inputs, parameters, name, rng, fixed)
+        derivatives[name] = derivative
+        gradient = record.gradient_name(name)
+        values[gradient] = (derivative.jacobian @ upstream).reshape(point.shape)
+        if derivative.own_error is not None:
+            own_error[gradient] = (derivative.own_error @ np.abs(upstream)).reshape(point.shape)
+        notes[gradient] = derivative.method
+    return Differentiated(Estimate("numerical", values, own_error, notes), derivatives)
+
+
+def _double(values: Array, is_target: bool = False) -> Array:
+    values = np.asarray(values)
+    return np.array(values) if is_target and values.dtype.kind in "iub" else np.array(values, np.float64)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences NumPy, but turns the discarding of an imaginary part into an error."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        yield
+
+
+class _Function:
+    """Forward as a function of one argument alone, on one instance."""
+
+    def __init__(
+        self, subject: Subject, inputs: Mapping[str, Array], parameters: Mapping[str, Array], name: str, dtype: type
+    ) -> None:
+        self._name = name
+        self._inputs = dict(inputs)
+        self._is_parameter = name in parameters
+        opened = {k: np.array(v, dtype) if self._is_parameter else v for k, v in parameters.items()}
+        self._handle: Handle = subject.open(opened)
+
+    def __call__(self, values: Array) -> Array:
+        if self._is_parameter:
+            self._handle.set_parameters({self._name: values})
+            return self._handle.value(self._inputs).reshape(-1)
+        return self._handle.value({**self._inputs, self._name: values}).reshape(-1)
+
+
+def _differentiate(
+    subject: Subject,
+    inputs: Mapping[str, Array],
+    parameters: Mapping[str, Array],
+    name: str,
+    rng: np.random.Generator,
+    fixed: Array | None,
+) -> Derivative:
+    point = {**inputs, **parameters}[name]
+    with _quiet():
+        real = _Function(subject, inputs, parameters, name, np.float64)
+        # Multiples of 2⁻¹⁰ times a power of two: adding a step of 2⁻²⁴ of them to an entry is then exact, or
+        # rounded relative to the step and not to the entry.
+        direction = rng.choice((-1.0, 1.0), size=point.shape) * rng.integers(512, 1024, size=point.shape) / 1024
+        direction = direction * _power_of_two_below(np.clip(np.abs(point), 2.0**-6, 1.0))
+        direction = np.where(fixed, 0.0, direction) if fixed is not None else direction
+        try:
+            complex_function = _Function(subject, inputs, parameters, name, np.complex128)
+            # Also at a tame point: where a function is flat (a sigmoid at 300) any derivative would agree.
+            tame = 2 * point / (1 + np.abs(point))
+            distrust = _distrust(complex_function, real, point, direction) or _distrust(
+                complex_function, real, tame, direction
+            )
+        except (SubjectError, np.exceptions.ComplexWarning) as error:
+            distrust = str(error)
+        if distrust is None:
+            return Derivative(_complex_jacobian(complex_function, point), None, "complex step", 0.0)
+        jacobian, error_estimate = _difference_jacobian(real, point)
+        method = f"extrapolated central difference; complex step: {distrust}"
+        return Derivative(jacobian, error_estimate, method, FIRST_STEP)
+
+
+def _power_of_two_below(size: Array) -> Array:
+    return np.ldexp(1.0, np.frexp(size)[1] - 1)
+
+
+def _distrust(
+    complex_function: Callable[[Array], Array], real: Callable[[Array], Array], point: Array, direction: Array
+) -> str | None:
+    """Why the complex step along ``direction`` cannot be trusted, or None.
+
+    Of several central differences the one with the least error estimate is asked, output by output: a branch
+    that changes within a large step (a kink nearby) disturbs the difference there, but not at a smaller one.
+    """
+    stepped = complex_function(point + 1j * COMPLEX_STEP * direction)
+    if not np.iscomplexobj(stepped):
+        return "forward returned real numbers for complex ones"
+    slope = stepped.imag / COMPLEX_STEP
+    expected = np.full(slope.shape, np.nan)
+    tolerance = np.full(slope.shape, np.inf)
+    for step in (2.0**-8, 2.0**-14, 2.0**-20, 2.0**-24):
+        ahead, behind = real(point + step * direction), real(point - step * direction)
+        half_ahead, half_behind = real(point + step / 2 * direction), real(point - step / 2 * direction)
+        coarse, fine = (ahead - behind) / (2 * step), (half_ahead - half_behind) / step
+        error = 2 * np.abs(fine - coarse) + EVALUATION_ERROR * (np.abs(ahead) + np.abs(behind)) / step
+        better = error < tolerance
+        expected = np.where(better, fine + (fine - coarse) / 3, expected)
+        tolerance = np.where(better, error, tolerance)
+    # Where nothing finite came of the differences there is nothing to hold against the complex step.
+    agreed = (np.abs(slope - expected) <= tolerance) | ~np.isfinite(expected)
+    if agreed.all():
+        return None
+    worst = int(np.argmin(agreed))
+    return f"along a random direction output {worst} changes by {slope[worst]:.3g} instead of {expected[worst]:.3g}"
+
+
+def _complex_jacobian(function: Callable[[Array], Array], point: Array) -> Array:
+    moved = point.astype(np.complex128)
+    rows = []
+    # A power of two near the entry: multiplying and dividing by it is exact.
+    sizes = _power_of_two_below(np.where((point != 0) & np.isfinite(point), np.abs(point), 1.0))
+    for index in np.ndindex(point.shape):
+        step = COMPLEX_STEP * float(sizes[index])
+        moved[index] = complex(point[index], step)
+        rows.append(function(moved).imag / step)
+        moved[index] = point[index]
+    return _stacked(rows, function, point)
+
+
+def _difference_jacobian(function: Callable[[Array], Array], point: Array) -> tuple[Array, Array]:
+    slopes, errors = [], []
+    moved = point.copy()
+    for index in np.ndindex(point.shape):
+        centre = float(point[index])
+
+        def along(offset: float, index: tuple[int, ...] = index, centre: float = centre) -> Array:
+            moved[index] = centre + offset
+            value = function(moved)
+            moved[index] = centre
+            return value
+
+        # A function may change at once beside a small entry (1/x), but hardly faster beside a large one.
+        size = float(_power_of_two_below(np.clip(np.abs(centre), 2.0**-20, 1.0)))
+        slope, error = extrapolated_difference(along, size)
+        slopes.append(slope)
+        errors.append(error)
+    return _stacked(slopes, function, point), _stacked(errors, function, point)
+
+
+def _stacked(rows: list[Array], function: Callable[[Array], Array], point: Array) -> Array:
+    return np.stack(rows) if rows else np.zeros((0, function(point).size))
+
+
+def extrapolated_difference(along: Callable[[float], Array], size: float = 1.0) -> tuple[Array, Array]:
+    """d/ds ``along(s)`` at s = 0 by Richardson's extrapolation, and an estimate of its error, entry by entry.
+
+    ``size``, a power of two, is the scale on which the function changes; the first step is that times 2⁻⁶.
+    """
+    table: list[Array] = []
+    best: Array | None = None
+    least: Array | None = None
+    for halving in range(HALVINGS):
+        step = FIRST_STEP * size / 2**halving
+        ahead, behind = along(step), along(-step)
+        row = [(ahead - behind) / (2 * step)]
+        rounding = EVALUATION_ERROR * (np.abs(ahead) + np.abs(behind)) / step
+        for column, before in enumerate(table, start=1):
+            row.append(row[-1] + (row[-1] - before) / (4**column - 1))
+        for column in range(1, len(row)):
+            error = np.maximum(np.abs(row[column] - row[column - 1]), np.abs(row[column] - table[column - 1]))
+            error = error + rounding
+            if best is None or least is None:
+                best, least = row[column].copy(), error
+            else:
+                better = error < least
+                best, least = np.where(better, row[column], best), np.where(better, error, least)
+        table = row
+    assert best is not None and least is not None
+    return best, least

@@ -1,0 +1,1 @@
+"""How whatever is under test is opened and called: one interface for every subject."""

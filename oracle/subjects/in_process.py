@@ -1,0 +1,237 @@
+"""Subjects that live in this process: our own layers, and anything given as a Python object.
+
+Three conventions map onto the one interface: a class with ``forward`` and ``backward``, a plain function, and
+a network with ``loss``, ``predict``, ``accuracy`` and ``gradient``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from oracle.catalog.record import LayerSpec
+from oracle.subjects.interface import Array, Reply, SubjectError
+
+
+class InProcessSubject:
+    """A subject made by ``factory``: a class, a function, or whatever makes an instance of a network.
+
+    A layer's factory is called with its parameters in the order of the record; a network's with keyword
+    arguments ``sizes`` (input, hidden…, output) and ``dtype``.
+    """
+
+    def __init__(self, record: LayerSpec, factory: Callable[..., Any], label: str | None = None) -> None:
+        self.record = record
+        self.factory = factory
+        self.label = label or record.name
+
+    def open(self, parameters: Mapping[str, Array]) -> Any:
+        return CONVENTIONS[self.record.convention](self.record, self.factory, parameters)
+
+
+def implementation_of(record: LayerSpec) -> InProcessSubject:
+    """The implementation in ``scratch`` that the record names, as a subject."""
+    factory = resolve(record.implementation)
+    if record.convention == "network":
+        factory = _network_factory(factory, record)
+    return InProcessSubject(record, factory)
+
+
+def resolve(reference: str) -> Any:
+    """The object that ``"module:attribute"`` names."""
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def _network_factory(network: Callable[..., Any], record: LayerSpec) -> Callable[..., Any]:
+    def build(sizes: tuple[int, ...], dtype: np.dtype) -> Any:
+        if record.class_name == "TwoLayerNet":
+            return network(*sizes, dtype=dtype)
+        return network(sizes[0], sizes[1:-1], sizes[-1], dtype=dtype, **record.settings)
+
+    return build
+
+
+class _Instance:
+    """What the conventions share: snapshots, aliasing, warnings, errors, and arrays handed out."""
+
+    def __init__(self, record: LayerSpec) -> None:
+        self.record = record
+        self._tokens = itertools.count(1)
+        self._handed_out: dict[int, dict[str, Any]] = {}
+
+    def forward(self, inputs: Mapping[str, Array]) -> Reply:
+        return self._observed("forward", lambda: self._forward(inputs), inputs)
+
+    def backward(self, dout: Array) -> Reply:
+        return self._observed("backward", lambda: self._backward(dout), {"dout": dout})
+
+    def value(self, inputs: Mapping[str, Array]) -> Array:
+        try:
+            return np.asarray(self._first_output(inputs))
+        except Exception as error:
+            raise SubjectError("forward", error) from error
+
+    def recall(self, token: int) -> dict[str, Array]:
+        return _snapshot(self._handed_out[token])
+
+    def scribble(self, token: int) -> None:
+        for values in self._handed_out[token].values():
+            if isinstance(values, np.ndarray) and values.flags.writeable:
+                values[...] = -77  # nothing drawn has this value
+
+    def _observed(self, step: str, call: Callable[[], dict[str, Any]], arguments: Mapping[str, Array]) -> Reply:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                results = call()
+                for name, values in results.items():
+                    if np.asarray(values).dtype == object:
+                        raise TypeError(f"{name} is {values!r}, which is not a number or an array of numbers")
+            except Exception as error:
+                raise SubjectError(step, error) from error
+        seen = {**arguments, **self._parameters()}
+        token = next(self._tokens)
+        self._handed_out[token] = results
+        return Reply(
+            values=_snapshot(results),
+            arguments=_snapshot(seen),
+            aliases=tuple(
+                (result, argument)
+                for result, values in results.items()
+                for argument, given in seen.items()
+                if isinstance(values, np.ndarray) and isinstance(given, np.ndarray) and np.shares_memory(values, given)
+            ),
+            warnings=tuple(f"{w.category.__name__}: {w.message}" for w in caught),
+            token=token,
+        )
+
+    def _forward(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
+        return {self.record.outputs[0]: self._first_output(inputs)}
+
+    def _first_output(self, inputs: Mapping[str, Array]) -> Any:
+        raise NotImplementedError
+
+    def _backward(self, dout: Array) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def _parameters(self) -> dict[str, Array]:
+        return {}
+
+
+def _snapshot(values: Mapping[str, Any]) -> dict[str, Array]:
+    return {name: np.array(value) for name, value in values.items()}
+
+
+class LayerInstance(_Instance):
+    """A class with (W, b), ``forward``, ``backward``, and gradients of its parameters in ``dW`` and ``db``."""
+
+    def __init__(self, record: LayerSpec, factory: Callable[..., Any], parameters: Mapping[str, Array]) -> None:
+        super().__init__(record)
+        try:
+            self._layer = factory(*(parameters[name] for name in record.parameters))
+        except Exception as error:
+            raise SubjectError("the constructor", error) from error
+
+    def _first_output(self, inputs: Mapping[str, Array]) -> Any:
+        return self._layer.forward(*inputs.values())
+
+    def _backward(self, dout: Array) -> dict[str, Any]:
+        returned = self._layer.backward(dout)
+        names = [self.record.gradient_name(name) for name in self.record.differentiable_inputs]
+        parts = returned if isinstance(returned, tuple) else (returned,)
+        if len(parts) != len(names):
+            raise TypeError(f"backward returned {len(parts)} values, but {', '.join(names)} are required")
+        gradients = dict(zip(names, parts, strict=True))
+        for name in self.record.parameters:
+            gradient = self.record.gradient_name(name)
+            gradients[gradient] = getattr(self._layer, gradient)
+        return gradients
+
+    def set_parameters(self, parameters: Mapping[str, Array]) -> None:
+        for name, values in parameters.items():
+            setattr(self._layer, name, values)
+
+    def _parameters(self) -> dict[str, Array]:
+        return {name: getattr(self._layer, name) for name in self.record.parameters if hasattr(self._layer, name)}
+
+
+class FunctionInstance(_Instance):
+    """A plain function: it has no backward, and its derivative is known to the other sources only."""
+
+    def __init__(self, record: LayerSpec, factory: Callable[..., Any], parameters: Mapping[str, Array]) -> None:
+        super().__init__(record)
+        self._function = factory
+
+    def _first_output(self, inputs: Mapping[str, Array]) -> Any:
+        return self._function(*inputs.values())
+
+    def set_parameters(self, parameters: Mapping[str, Array]) -> None:
+        """A function has none."""
+
+
+class NetworkInstance(_Instance):
+    """A network with ``params``, ``loss``, ``predict``, ``accuracy`` and ``gradient``.
+
+    Its upstream gradient is 1: ``gradient(x, t)`` is that of the loss, at the inputs of the latest forward.
+    """
+
+    def __init__(self, record: LayerSpec, factory: Callable[..., Any], parameters: Mapping[str, Array]) -> None:
+        super().__init__(record)
+        weights = [values for values in parameters.values() if values.ndim == 2]
+        sizes = (weights[0].shape[0], *(w.shape[1] for w in weights))
+        dtype = np.result_type(*parameters.values())
+        self._complex = dtype.kind == "c"
+        self._inputs: tuple[Array, ...] | None = None
+        try:
+            self._network = factory(sizes=sizes, dtype=dtype)
+        except Exception as error:
+            raise SubjectError("the constructor", error) from error
+        self.set_parameters(parameters)
+
+    def _forward(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
+        x, t = self._inputs = tuple(inputs.values())
+        return {
+            "loss": self._network.loss(x, t),
+            "scores": self._network.predict(x),
+            "accuracy": self._network.accuracy(x, t),
+        }
+
+    def _first_output(self, inputs: Mapping[str, Array]) -> Any:
+        return self._network.loss(*inputs.values())
+
+    def _backward(self, dout: Array) -> dict[str, Any]:
+        if self._inputs is None:
+            raise RuntimeError("gradient needs the inputs of a forward")
+        gradients = self._network.gradient(*self._inputs)
+        return {self.record.gradient_name(name): gradients[name] for name in self.record.parameters}
+
+    def numerical_gradient(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        try:
+            gradients = self._network.numerical_gradient(*inputs.values())
+        except Exception as error:
+            raise SubjectError("numerical_gradient", error) from error
+        return {self.record.gradient_name(name): np.array(gradients[name]) for name in self.record.parameters}
+
+    def assign_parameter(self, name: str, values: Array) -> None:
+        self._network.params[name] = values
+
+    def set_parameters(self, parameters: Mapping[str, Array]) -> None:
+        # In place: the layers of a network hold the very arrays of ``params``.
+        for name, values in parameters.items():
+            self._network.params[name][...] = values
+
+    def _parameters(self) -> dict[str, Array]:
+        return {name: self._network.params[name] for name in self.record.parameters}
+
+
+CONVENTIONS: dict[str, Callable[[LayerSpec, Callable[..., Any], Mapping[str, Array]], Any]] = {
+    "layer": LayerInstance,
+    "function": FunctionInstance,
+    "network": NetworkInstance,
+}

@@ -1,0 +1,93 @@
+"""The interface of every subject: open, forward, backward, parameters, and the probes.
+
+A reply says what came back *and* what the arguments look like afterwards, because mutation, aliasing, layout
+and dtype show only there. Everything in a reply is a snapshot, so the same interface can be served by another
+process; what must act on the very arrays that were handed out (``recall``, ``scribble``) is a step of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from oracle.catalog.record import LayerSpec
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a call gave.
+
+    ``values``: outputs or gradients by quantity. ``arguments``: the arguments, and the parameters, as they
+    are after the call. ``aliases``: (result, argument) pairs that share memory. ``warnings``: what NumPy
+    warned about. ``own_error``: by quantity, what the way of observing it may be off by (0 where it is
+    simply read). ``token`` names the arrays handed out, for ``recall`` and ``scribble``.
+    """
+
+    values: dict[str, Array]
+    arguments: dict[str, Array]
+    aliases: tuple[tuple[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+    own_error: dict[str, Array] = field(default_factory=dict)
+    token: int = 0
+
+
+class SubjectError(Exception):
+    """A call into the subject raised. ``original`` is what it raised, ``step`` what was being called."""
+
+    def __init__(self, step: str, original: BaseException) -> None:
+        super().__init__(f"{step} raised {type(original).__name__}: {original}")
+        self.step = step
+        self.original = original
+
+
+class Handle(Protocol):
+    """One instance of a subject. Every method raises SubjectError when the subject itself raises."""
+
+    def forward(self, inputs: Mapping[str, Array]) -> Reply: ...
+
+    def backward(self, dout: Array) -> Reply: ...
+
+    def value(self, inputs: Mapping[str, Array]) -> Array:
+        """The first output of forward alone: what numerical differentiation calls thousands of times."""
+        ...
+
+    def set_parameters(self, parameters: Mapping[str, Array]) -> None: ...
+
+    def recall(self, token: int) -> dict[str, Array]:
+        """What the arrays handed out with reply ``token`` contain now."""
+        ...
+
+    def scribble(self, token: int) -> None:
+        """Overwrite the arrays handed out with reply ``token``, as their owner may."""
+        ...
+
+
+class NetworkHandle(Handle, Protocol):
+    """A network can be asked for more."""
+
+    def numerical_gradient(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The network's own ``numerical_gradient``, by the names of the gradients."""
+        ...
+
+    def assign_parameter(self, name: str, values: Array) -> None:
+        """``net.params[name] = values``: what a reader of a book does to put weights in."""
+        ...
+
+
+class Subject(Protocol):
+    """Whatever is under test, with the record that says what it should be."""
+
+    record: LayerSpec
+    label: str
+
+    def open(self, parameters: Mapping[str, Array]) -> Any:
+        """A Handle (a NetworkHandle where the record is a network's): a new instance with these parameters.
+
+        They are complex where the complex step needs it.
+        """
+        ...

@@ -1,0 +1,71 @@
+"""Twins of nodes, layers, losses and functions: tensors in the order of the record in, one tensor out.
+
+Each is PyTorch's own operation, called as its documentation says; no formula of ``scratch`` is repeated.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def multiply(x: Tensor, y: Tensor) -> Tensor:
+    return torch.mul(x, y)
+
+
+def add(x: Tensor, y: Tensor) -> Tensor:
+    return torch.add(x, y)
+
+
+def exponential(x: Tensor) -> Tensor:
+    return torch.exp(x)
+
+
+def reciprocal(x: Tensor) -> Tensor:
+    return torch.reciprocal(x)
+
+
+def relu(x: Tensor) -> Tensor:
+    return F.relu(x)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    return torch.sigmoid(x)
+
+
+def affine(x: Tensor, W: Tensor, b: Tensor) -> Tensor:
+    """``F.linear`` keeps its weight as (out, in)."""
+    rows = x if x.ndim == 1 else x.flatten(start_dim=1)
+    return F.linear(rows, W.T, b)
+
+
+def softmax(x: Tensor) -> Tensor:
+    return F.softmax(x, dim=-1)
+
+
+def _class_targets(t: Tensor) -> Tensor:
+    """Class indices stay integers; class probabilities are floating."""
+    return t if t.dtype == torch.int64 else t.to(torch.float64)
+
+
+def cross_entropy_error(y: Tensor, t: Tensor) -> Tensor:
+    """Of probabilities. ``F.nll_loss`` takes labels only; other targets are weights of the logarithms."""
+    log_y = torch.log(y)
+    if t.dtype == torch.int64:
+        return F.nll_loss(log_y, t)
+    return -torch.sum(log_y * t, dim=-1).mean()
+
+
+def softmax_cross_entropy(x: Tensor, t: Tensor) -> Tensor:
+    return F.cross_entropy(x, _class_targets(t))
+
+
+def half_squared_error(x: Tensor, t: Tensor) -> Tensor:
+    rows = x.shape[0] if x.ndim > 1 else 1
+    return F.mse_loss(x, t, reduction="sum") / (2 * rows)
+
+
+def binary_cross_entropy(x: Tensor, t: Tensor) -> Tensor:
+    rows = x.shape[0] if x.ndim > 1 else 1
+    return F.binary_cross_entropy_with_logits(x, t, reduction="sum") / rows
