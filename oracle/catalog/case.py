@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -108,7 +109,8 @@ def lay_out(values: Array, layout: str) -> Array:
         # that is no label): whoever reads past the strides meets them.
         filler = np.nan if values.dtype.kind == "f" else np.iinfo(values.dtype).min
         larger = np.full(tuple(2 * side for side in values.shape), filler, values.dtype)
-        view = larger[(..., *[slice(None, None, -2)] * values.ndim)]
+        every_other: tuple[Any, ...] = (..., *[slice(None, None, -2)] * values.ndim)
+        view = larger[every_other]
         view[...] = values
         return view
     copy = np.array(values, order="C")
@@ -116,12 +118,12 @@ def lay_out(values: Array, layout: str) -> Array:
     return copy
 
 
-def select_rows(case: Case, record: LayerSpec, values: Mapping[str, Array], rows: object) -> dict[str, Array]:
+def select_rows(case: Case, record: LayerSpec, values: Mapping[str, Array], rows: Any) -> dict[str, Array]:
     """``values`` with the given rows (an index of NumPy) of every array that has a batch axis."""
     batched = {a.name for a in record.arguments if BATCH in a.axes}
     if BATCH in record.output_shape:
         batched.add("dout")
-    return {name: np.array(array[rows]) if name in batched else array for name, array in values.items()}  # type: ignore[index]
+    return {name: np.array(array[rows]) if name in batched else array for name, array in values.items()}
 
 
 def _normal(argument: Argument, shape: Shape, scale: float, rng: np.random.Generator) -> Array:

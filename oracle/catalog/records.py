@@ -13,6 +13,7 @@ from oracle.catalog.record import ANY, BROADCAST, Argument, Array, Arrays, Layer
 from oracle.catalog.rounding import (
     AffineRounding,
     IdentityWithLossRounding,
+    LossRounding,
     ReluRounding,
     SigmoidRounding,
     SoftmaxWithLossRounding,
@@ -262,7 +263,7 @@ LOSSES = (
 )
 
 #: The last layers of networks, by the name of the network's output: where the stack's way back starts.
-LOSS_ROUNDING = {
+LOSS_ROUNDING: dict[str, LossRounding] = {
     "softmax": SoftmaxWithLossRounding(),
     "sigmoid-squared": IdentityWithLossRounding(),
     "identity-squared": IdentityWithLossRounding(),

@@ -81,8 +81,8 @@ class AffineRounding:
         W_chain = absolute_x.T @ flow.chain
         W_error = absolute_x.T @ flow.error + self.ex.T @ flow.chain + eps * (rows + 1) * W_chain
         b_error = flow.error.sum(axis=0) + eps * rows * flow.chain.sum(axis=0)
-        W_open = (absolute_x + self.ex).T @ flow.open_branch > 0
-        b_open = flow.open_branch.any(axis=0)
+        W_open = np.asarray((absolute_x + self.ex).T @ flow.open_branch > 0)
+        b_open = np.asarray(flow.open_branch.any(axis=0))
         return below, (W_error, b_error), (W_open, b_open)
 
 

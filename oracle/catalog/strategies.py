@@ -111,3 +111,16 @@ def generated_cases(record: LayerSpec, dtype: str, corner: str, count: int, seed
 
     collect()
     return iter(collected)
+
+
+def real_data_case(
+    record: LayerSpec, dtype: str, data: str, samples: int, pixels: int, hidden: tuple[int, ...], seed: int
+) -> Case:
+    """The case of a network on the first ``samples`` digits of a real data set, ten classes, one-hot targets.
+
+    ``hidden`` are the sizes of its hidden layers, as many of them as it has.
+    """
+    sizes = {"N": samples, "D": pixels, "C": 10, **{f"H{k}": size for k, size in enumerate(hidden, start=1)}}
+    templates = {**{a.name: a.axes for a in record.arguments}, "dout": ()}
+    shapes = tuple((name, tuple(sizes[axis] for axis in axes)) for name, axes in templates.items())
+    return Case(record.name, dtype, shapes, targets="one-hot", data=data, seed=seed)

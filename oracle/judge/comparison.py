@@ -40,6 +40,8 @@ class Comparison:
     max_abs: float
     max_rel: float
     mean_abs: float
+    #: The smallest error that would have been noticed in any entry, relative to the largest entry.
+    noticed: float = 0.0
     #: Why the arrays could not be compared entry by entry; empty when they could.
     mismatch: str = ""
 
@@ -75,7 +77,7 @@ def compare(
     if actual.shape != expected.shape:
         mismatch = f"has shape {actual.shape}, but should have shape {expected.shape}"
         return Comparison(
-            quantity, pair, case, (), np.nan, np.nan, np.inf, 0.0, np.inf, 0, 0, 0, 0, np.inf, np.inf, np.inf, mismatch
+            quantity, pair, case, (), np.nan, np.nan, np.inf, 0.0, np.inf, 0, 0, 0, 0, np.inf, np.inf, np.inf, np.inf, mismatch
         )
     a, e = actual.astype(np.float64), expected.astype(np.float64)
     bounds = np.broadcast_to(np.asarray(bound, np.float64), a.shape)
@@ -110,4 +112,5 @@ def compare(
         max_abs=float(error[kept].max()),
         max_rel=float(finite_relative.max()) if finite_relative.size else 0.0,
         mean_abs=float(error[kept].mean()),
+        noticed=float(bounds[kept].max() / np.abs(e[kept]).max()) if np.any(e[kept]) else 0.0,
     )

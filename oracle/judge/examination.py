@@ -15,7 +15,7 @@ from oracle.judge.comparison import Comparison
 from oracle.judge.trial import Finding, Trial
 from oracle.judge.verdict import Evidence, decide
 from oracle.sources.autograd import is_available
-from oracle.subjects.interface import Handle, Subject, SubjectError
+from oracle.subjects.interface import Subject, SubjectError
 
 #: The name under which a subject that raises is reported.
 RUNS = "runs"
@@ -31,6 +31,15 @@ class Tally:
     failed: int = 0
 
 
+@dataclass(frozen=True)
+class Timing:
+    """Seconds that the gradients of one case took each way, and how many entries were differentiated."""
+
+    backprop: float
+    numerical: float
+    entries: int
+
+
 @dataclass
 class Examination:
     """What was compared, what was checked and what was found, in one dtype of one subject."""
@@ -44,6 +53,8 @@ class Examination:
     skipped: Counter[str] = field(default_factory=Counter)
     methods: Counter[str] = field(default_factory=Counter)
     cases: int = 0
+    #: Of the case with the most entries among the ordinary ones.
+    timing: Timing | None = None
 
     @property
     def record(self) -> LayerSpec:
@@ -120,35 +131,26 @@ def examine(
             shared = len(trial.record.outputs) + len(trial.gradients)
             result.skipped[NO_TWIN] += 2 * shared
         if "numerical" in trial.estimates:
+            if subject.record.has_backward and case.is_plain:
+                _keep_longest(result, trial)
             result.methods.update(trial.estimates["numerical"].notes.values())
     result.skipped = +result.skipped
     return result
 
 
-@dataclass(frozen=True)
-class Timing:
-    """Seconds that one gradient took each way, and the number of entries that numerical differentiation moved."""
-
-    backprop: float
-    numerical: float
-    entries: int
+def _keep_longest(result: Examination, trial: Trial) -> None:
+    entries = sum(len(derivative.jacobian) for derivative in trial.derivatives.values())
+    if result.timing is None or entries > result.timing.entries:
+        result.timing = Timing(_fastest_backprop(trial), trial.numerical_seconds, entries)
 
 
-def time_sources(subject: Subject, case: Case, real_data: Mapping[str, Digits] | None = None) -> Timing:
-    """How long backprop and numerical differentiation take for one case: the fastest of a few runs each."""
-    from oracle.sources.numerical import numerical
-
-    trial = Trial(subject, case, real_data, with_autograd=False)
-    given = trial.arrays()
-    handle: Handle = subject.open(given.parameters)
+def _fastest_backprop(trial: Trial) -> float:
+    """Seconds of forward and backward: the fastest of five, since only the first finds cold caches."""
+    given, handle = trial.opened()
     fastest = float("inf")
     for _ in range(5):
         start = time.perf_counter()
         handle.forward(given.inputs)
         handle.backward(given.dout)
         fastest = min(fastest, time.perf_counter() - start)
-    start = time.perf_counter()
-    answer = numerical(subject, given.inputs, given.parameters, given.dout)
-    taken = time.perf_counter() - start
-    entries = sum(len(derivative.jacobian) for derivative in answer.derivatives.values())
-    return Timing(fastest, taken, entries)
+    return fastest

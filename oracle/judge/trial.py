@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -57,6 +59,7 @@ class Trial:
     backward: Reply | None = None
     handle: Handle | None = None
     bounds: OwnErrors | None = None
+    numerical_seconds: float = 0.0
     #: Every comparison of two sources that a check has made.
     comparisons: list[Comparison] = field(default_factory=list)
 
@@ -78,7 +81,7 @@ class Trial:
             lay_out(self._arrays.dout, layout),
         )
 
-    def opened(self) -> tuple[Arrays, Handle]:
+    def opened(self) -> tuple[Arrays, Any]:
         """Fresh arrays of the case, and a new instance with their parameters."""
         arrays = self.arrays()
         return arrays, self.subject.open(arrays.parameters)
@@ -160,10 +163,12 @@ class Trial:
         if self.record.kink_distance is not None:
             distances = self.record.kink_distance({**given.inputs, **given.parameters})
             still = {name: distance <= 2.0**-8 for name, distance in distances.items()}
+        start = time.perf_counter()
         answer = numerical(
             self.subject, given.inputs, given.parameters, given.dout, still=still, seed=self.case.seed
         )
         self.estimates["numerical"] = answer.estimate
+        self.numerical_seconds = time.perf_counter() - start
         self.derivatives = answer.derivatives
         self.bounds = own_errors(
             self.record, given, self.dtype, answer.derivatives, answer.estimate, given.dout

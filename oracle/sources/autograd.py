@@ -6,10 +6,9 @@ should not have the rounding errors of the subject.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Mapping
-
-import numpy as np
 
 from oracle.catalog.record import LayerSpec
 from oracle.sources.estimate import Array, Estimate
@@ -28,23 +27,18 @@ def autograd(record: LayerSpec, inputs: Mapping[str, Array], parameters: Mapping
 
     ``inputs`` and ``parameters`` are real arrays of any layout; integers other than labels become float64.
     """
-    import torch
-
+    # By name, when it is called: nothing but the twins imports PyTorch, and they only here.
+    differentiation = importlib.import_module("oracle.twins.differentiation")
     given = {**inputs, **parameters}
-    tensors = {}
-    for argument in record.arguments:
-        # A copy: PyTorch refuses negative strides, and must not see the subject's arrays.
-        values = np.array(given[argument.name], order="C")
-        is_labels = argument.role == "target" and values.dtype.kind == "i"
-        tensor = torch.from_numpy(values) if is_labels else torch.from_numpy(values).to(torch.float64)
-        tensors[argument.name] = tensor.requires_grad_(argument.differentiable)
-    returned = resolve(record.twin)(*tensors.values(), **record.settings)
-    outputs = returned if isinstance(returned, dict) else {record.outputs[0]: returned}
-    first = outputs[record.outputs[0]]
-    wanted = [name for name, tensor in tensors.items() if tensor.requires_grad]
-    upstream = torch.from_numpy(np.array(dout, order="C")).to(torch.float64)
-    gradients = torch.autograd.grad(first, [tensors[name] for name in wanted], upstream)
-    values = {name: output.detach().numpy().copy() for name, output in outputs.items()}
-    for name, gradient in zip(wanted, gradients, strict=True):
-        values[record.gradient_name(name)] = gradient.numpy().copy()
-    return Estimate("autograd", values)
+    labels = {a.name for a in record.of_role("target") if given[a.name].dtype.kind == "i"}
+    outputs, gradients = differentiation.outputs_and_gradients(
+        resolve(record.twin),
+        {a.name: given[a.name] for a in record.arguments},
+        frozenset(labels),
+        tuple(a.name for a in record.arguments if a.differentiable),
+        record.outputs,
+        dout,
+        record.settings,
+    )
+    by_quantity = {record.gradient_name(name): gradient for name, gradient in gradients.items()}
+    return Estimate("autograd", {**outputs, **by_quantity})

@@ -95,7 +95,7 @@ class _Instance:
                         raise TypeError(f"{name} is {values!r}, which is not a number or an array of numbers")
             except Exception as error:
                 raise SubjectError(step, error) from error
-        seen = {**arguments, **self._parameters()}
+        seen: dict[str, Any] = {**arguments, **self._parameters()}
         token = next(self._tokens)
         self._handed_out[token] = results
         return Reply(

@@ -1,0 +1,1 @@
+"""Tables, Markdown and JSON for people and machines."""

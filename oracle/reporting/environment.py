@@ -1,0 +1,38 @@
+"""What a report was made with: versions, threads, platform."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+
+def environment(seed: int, command: str) -> dict[str, Any]:
+    """The facts that a figure depends on, by the keys that every report has."""
+    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    # NumPy's own BLAS: other packages may have brought theirs.
+    ours = next((pool for pool in pools if "numpy" in pool["filepath"].lower()), pools[0] if pools else None)
+    return {
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "torch": _version("torch"),
+        "blas": f"{ours['internal_api']} {ours['version']}" if ours else None,
+        "threads": ours["num_threads"] if ours else None,
+        "platform": f"{platform.system()} {platform.machine()}",
+        "seed": seed,
+        "command": command,
+        "hypothesis": _version("hypothesis"),
+        "scikit-learn": _version("scikit-learn"),
+        "byteorder": sys.byteorder,
+    }
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None

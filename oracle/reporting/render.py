@@ -1,0 +1,165 @@
+"""The report for people: the table on the terminal, and the same in Markdown with the rest."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from tabulate import tabulate
+
+from oracle.reporting.report import PAIR_NAMES
+
+COLUMNS = (
+    "layer", "quantity", "dtype", "n", *(name.replace("-", " – ") for name in PAIR_NAMES),
+    "mean abs", "bound", "margin", "verdict",
+)  # fmt: skip
+
+
+def to_json(report: dict[str, Any]) -> str:
+    """UTF-8 JSON. Infinities and NaN, for which JSON has no number, are the strings "inf", "-inf", "nan"."""
+    return json.dumps(_plain(report), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def terminal(report: dict[str, Any]) -> str:
+    """The one table, what is not right, and what was checked."""
+    parts = [tabulate(_cells(report["rows"]), headers=COLUMNS, tablefmt="simple", disable_numparse=True)]
+    parts += _not_right(report["findings"])
+    parts.append("\n".join(_summary_lines(report)))
+    return "\n\n".join(parts) + "\n"
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The whole report: how to read it, tables by section, checks, exhibits, timings, what was skipped."""
+    parts = ["# Gradient errors, three ways", "\n".join(_summary_lines(report)), HOW_TO_READ]
+    findings = _not_right(report["findings"])
+    if findings:
+        parts += ["## What is not right", *(f"```\n{text}\n```" for text in findings)]
+    for section in dict.fromkeys(row["section"] for row in report["rows"]):
+        rows = [row for row in report["rows"] if row["section"] == section]
+        parts += [f"## {section.capitalize()}", _table(_cells(rows), COLUMNS)]
+    parts += ["## Checks", "Cases in which each check was made, in both dtypes; ✗ says in how many it failed, and a "
+              "dot that it does not apply.", _check_matrix(report)]  # fmt: skip
+    for exhibit in report["exhibits"]:
+        parts += ["## Exhibit: " + exhibit["title"], f"The {exhibit['quantity']}.",
+                  _table(_exhibit_cells(exhibit), ("parameter", "printed in the source", "the source's recipe",
+                                                   "exact loss, h = 1e-4", "exact loss, complex step")),
+                  exhibit["explanation"]]  # fmt: skip
+    parts += ["## What numerical differentiation costs", _table(
+        [(t["layer"], t["dtype"], t["entries"], f"{t['backprop_s'] * 1e6:,.0f} µs", f"{t['numerical_s'] * 1e3:,.1f} ms",
+          f"{t['numerical_over_backprop']:,.0f}×") for t in report["timings"]],
+        ("layer", "dtype", "entries", "backprop", "numerical", "ratio"))]  # fmt: skip
+    parts += ["## Made with", _table(list(report["environment"].items()), ("", ""))]
+    return "\n\n".join(parts) + "\n"
+
+
+HOW_TO_READ = """## How to read the tables
+
+Every gradient is computed three ways: **backprop** (the layer's own `backward`), **numerical** (differentiation of
+the layer's own `forward`) and **autograd** (PyTorch through an independent twin, in double precision). The three error
+columns give the largest absolute difference of each pair over *n* comparisons; one comparison is one quantity of one
+generated case between two sources.
+
+- **mean abs** is the book's figure: the mean absolute difference between backprop and the numerical gradient.
+- **bound** is what rounding and the sources' own errors can explain at the worst entry, and **margin** = error / bound
+  there: agreement is a margin of at most 1. The bound is derived for each entry, so a margin is comparable where
+  absolute errors are not.
+- An error of exactly **0** is normal where independent code does the same arithmetic.
+- Upstream gradients are random, never all ones; shapes, batch sizes, layouts and corners are drawn by hypothesis."""
+
+
+def _summary_lines(report: dict[str, Any]) -> list[str]:
+    summary = report["summary"]
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in summary["verdicts"].items())
+    lines = [
+        f"Verdict: {summary['verdict']} ({verdicts}; a layer counts once for each dtype).",
+        f"Compared: {summary['comparisons']:,} comparisons of {summary['entries']:,} entries in {summary['cases']:,} cases; "
+        f"{summary['checks_run']:,} checks run; {summary['zero_both']:,} entries are exactly 0 on both sides.",
+    ]
+    for dtype, noticed in summary["smallest_error_noticed"].items():
+        if noticed["typical"] is not None:
+            lines.append(
+                f"Noticed in {dtype}: an error in any single entry of a gradient above {noticed['typical']:.1g} of its largest "
+                f"entry in the typical comparison, above {noticed['always']:.1g} in every one."
+            )
+    lines += [f"Left out: {entry['count']:,} {entry['reason']}." for entry in summary["skipped"]]
+    lines += [f"Not run: {entry['what']}: {entry['reason']}." for entry in summary["not_run"]]
+    return [line + "  " for line in lines]
+
+
+def _cells(rows: Iterable[dict[str, Any]]) -> list[tuple[str, ...]]:
+    return [_row(row) for row in rows]
+
+
+def _row(row: dict[str, Any]) -> tuple[str, ...]:
+    pairs = [row["pairs"][name] for name in PAIR_NAMES]
+    given = [pair for pair in pairs if pair is not None]
+    worst = max(given, key=lambda pair: float(pair["margin"]))
+    errors = [_figure(pair["max_abs"]) if pair else row["not_run"][name] for name, pair in row["pairs"].items()]
+    return (
+        row["layer"], row["quantity"], row["dtype"], str(row["comparisons"]), *errors,
+        _figure(pairs[0]["mean_abs"]) if pairs[0] else "", _figure(worst["bound"]), f"{row['margin']:.2g}", row["verdict"],
+    )  # fmt: skip
+
+
+def _figure(value: float) -> str:
+    return "0" if value == 0 else f"{value:.1e}"
+
+
+def _not_right(findings: list[dict[str, Any]]) -> list[str]:
+    """One paragraph for each subject and check, with its first finding and the number of the others."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for finding in findings:
+        groups.setdefault((finding["subject"], finding["check"], finding["dtype"]), []).append(finding)
+    return [
+        f"{subject} ({dtype}): {group[0]['verdict']} · {check}\n  {group[0]['cause']}\n  case: {group[0]['case']}"
+        + (f"\n  and {len(group) - 1} more of this kind" if len(group) > 1 else "")
+        for (subject, check, dtype), group in groups.items()
+    ]
+
+
+def _check_matrix(report: dict[str, Any]) -> str:
+    """Checks by layers; networks on real digits are counted with their layer."""
+    counts: dict[str, dict[str, list[int]]] = {}
+    layers: dict[str, None] = {}
+    for entry in report["checks"]:
+        layer = entry["layer"]
+        layers.setdefault(layer)
+        cell = counts.setdefault(entry["check"], {}).setdefault(layer, [0, 0])
+        cell[0] += entry["cases"]
+        cell[1] += entry["failed"]
+    numbered = {layer: str(number) for number, layer in enumerate(layers, start=1)}
+    legend = ", ".join(f"{number} {layer}" for layer, number in numbered.items())
+    order = [name for name in ("runs", *report["check_summaries"]) if name in counts]
+    cells = [(f"`{name}`", *(_check_cell(counts[name].get(layer)) for layer in layers)) for name in order]
+    meanings = [(f"`{name}`", summary) for name, summary in report["check_summaries"].items() if name in counts]
+    return "\n\n".join(
+        (f"Columns: {legend}.", _table(cells, ("check", *numbered.values())), _table(meanings, ("check", "asks")))
+    )
+
+
+def _check_cell(counted: list[int] | None) -> str:
+    if counted is None:
+        return "·"
+    cases, failed = counted
+    return f"✗ {failed}/{cases}" if failed else str(cases)
+
+
+def _exhibit_cells(exhibit: dict[str, Any]) -> list[tuple[str, ...]]:
+    columns = ("printed", "source_recipe", "exact_loss", "complex_step")
+    return [(row["parameter"], *(f"{row[column]:.1e}" for column in columns)) for row in exhibit["rows"]]
+
+
+def _table(cells: list[tuple[Any, ...]], headers: tuple[str, ...]) -> str:
+    return tabulate(cells, headers=headers, tablefmt="github", disable_numparse=True)
