@@ -11,9 +11,6 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-
-from tqdm import tqdm
 
 from oracle.errors import InputError
 
@@ -44,17 +41,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="oracle", description="Is the backward pass that you wrote by hand right? Every gradient, several ways."
+        prog="oracle",
+        description="Is the backward pass that you wrote by hand right? Every gradient, several ways.",
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     report = commands.add_parser(
         "report",
         help="write the gradient-error report of the layers in scratch",
-        description="Compute every gradient of every layer in scratch by backprop, numerically and with PyTorch, compare them, "
-        "and write gradient_errors.md and gradient_errors.json.",
+        description="Compute every gradient of every layer in scratch by backprop, numerically and with PyTorch, "
+        "compare them, and write gradient_errors.md and gradient_errors.json.",
     )
     report.add_argument("--layer", action="append", default=[], metavar="NAME", help="only this layer; may be repeated")
-    report.add_argument("--dtype", action="append", choices=("float64", "float32"), help="only this dtype; may be repeated")
+    report.add_argument(
+        "--dtype", action="append", choices=("float64", "float32"), help="only this dtype; may be repeated"
+    )
     report.add_argument(
         "--mnist",
         metavar="DIR",
@@ -67,7 +67,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--out", metavar="DIR", type=Path, default=Path("reports"), help="where reports go (default: reports)")
+    command.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path("reports"), help="where reports go (default: reports)"
+    )
     command.add_argument("--json", metavar="FILE", help="write the JSON here as well; - is standard output")
     command.add_argument("--seed", metavar="N", type=_seed, default=0, help="seed of all random numbers (default: 0)")
     command.add_argument("--quiet", action="store_true", help="print nothing but errors")
@@ -88,12 +90,14 @@ def _report(arguments: argparse.Namespace, command: str) -> int:
     # Here, so that --help and a usage error do not wait for NumPy and hypothesis.
     from oracle.data.digits import load_digits
     from oracle.data.mnist import load_mnist
-    from oracle.judge.verdict import FAULTS, RIGHT as VERDICT_RIGHT
+    from oracle.judge.verdict import FAULTS
+    from oracle.judge.verdict import RIGHT as VERDICT_RIGHT
     from oracle.reporting.files import require_writable_directory, write_together
     from oracle.reporting.plan import DTYPES, SAMPLES, select_records
+    from oracle.reporting.progress import Bar
     from oracle.reporting.render import markdown, terminal, to_json
     from oracle.reporting.report import build_report
-    from oracle.sources.autograd import MISSING, is_available
+    from oracle.sources.autograd import HOW_TO_INSTALL, NOT_INSTALLED, is_available
 
     records = select_records(arguments.layer)
     directory = require_writable_directory(arguments.out)
@@ -107,10 +111,10 @@ def _report(arguments: argparse.Namespace, command: str) -> int:
     else:
         not_run["TwoLayerNet on MNIST, and the exhibit"] = "no MNIST; name its directory with --mnist or MNIST_DIR"
     if not is_available():
-        not_run["autograd"] = MISSING.partition(": ")[2]
+        not_run["autograd"] = f"{NOT_INSTALLED.partition(': ')[2]}; install it with: {HOW_TO_INSTALL}"
     dtypes = tuple(dtype for dtype in DTYPES if dtype in (arguments.dtype or DTYPES))
 
-    with _Bar(shown=not arguments.quiet) as bar:
+    with Bar(shown=not arguments.quiet) as bar:
         report = build_report(
             records, dtypes, real_data, seed=arguments.seed, command=command, not_run=not_run, progress=bar
         )
@@ -126,28 +130,3 @@ def _report(arguments: argparse.Namespace, command: str) -> int:
         print(f"Written: {', '.join(str(path) for path in files)}")
     verdict = report["summary"]["verdict"]
     return WRONG if verdict in FAULTS or (arguments.strict and verdict != VERDICT_RIGHT) else RIGHT
-
-
-class _Bar:
-    """A progress bar on a terminal, and nothing in a pipe."""
-
-    def __init__(self, shown: bool) -> None:
-        self._shown = shown and sys.stderr.isatty()
-        self._bar: tqdm | None = None
-
-    def start(self, total: int) -> None:
-        self._bar = tqdm(total=total, disable=not self._shown, leave=False, file=sys.stderr, unit="step")
-
-    def step(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.set_postfix_str(text[:48], refresh=False)
-            self._bar.update()
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.close()

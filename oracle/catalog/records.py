@@ -5,6 +5,7 @@ Adding a layer is its class and an entry here.
 
 from __future__ import annotations
 
+import itertools
 from types import MappingProxyType
 
 import numpy as np
@@ -275,7 +276,7 @@ def _network(name: str, implementation: str, hidden_layers: int, hidden: str, ou
     arguments = [Argument("x", ("N", "D")), Argument("t", ("N", "C"), role="target")]
     stack: list[tuple[str, tuple[str, ...]]] = []
     activation = {"relu": "Relu", "sigmoid": "Sigmoid"}[hidden]
-    for k, (fan_in, fan_out) in enumerate(zip(axes, axes[1:], strict=False), start=1):
+    for k, (fan_in, fan_out) in enumerate(itertools.pairwise(axes), start=1):
         arguments.append(Argument(f"W{k}", (fan_in, fan_out), role="parameter", values="weights"))
         arguments.append(Argument(f"b{k}", (fan_out,), role="parameter"))
         stack += [("Affine", (f"W{k}", f"b{k}")), (activation, ())]
@@ -309,6 +310,4 @@ NETWORKS = (
     _network("MultiLayerNet relu, three hidden", "scratch:MultiLayerNet", 3, "relu", "softmax"),
 )
 
-RECORDS: dict[str, LayerSpec] = {
-    record.name: record for record in (*NODES, *LAYERS, *FUNCTIONS, *LOSSES, *NETWORKS)
-}
+RECORDS: dict[str, LayerSpec] = {record.name: record for record in (*NODES, *LAYERS, *FUNCTIONS, *LOSSES, *NETWORKS)}

@@ -47,21 +47,15 @@ def one_hot(labels: ArrayLike, classes: int) -> NDArray[np.float64]:
     """
     index = np.asarray(labels)
     if index.ndim != 1:
-        raise ValueError(
-            f"one_hot: labels have shape {index.shape}, but one dimension (N,) is required; flatten them"
-        )
+        raise ValueError(f"one_hot: labels have shape {index.shape}, but one dimension (N,) is required; flatten them")
     if index.size == 0:
         return np.zeros((0, classes))
     if index.dtype.kind not in "iu":
-        raise TypeError(
-            f"one_hot: labels are {index.dtype}, but integers are required; use labels.astype(int)"
-        )
+        raise TypeError(f"one_hot: labels are {index.dtype}, but integers are required; use labels.astype(int)")
     outside = (index < 0) | (index >= classes)
     if outside.any():
         where = int(np.argmax(outside))
-        raise ValueError(
-            f"one_hot: labels[{where}] = {index[where]}, but {classes} classes require 0..{classes - 1}"
-        )
+        raise ValueError(f"one_hot: labels[{where}] = {index[where]}, but {classes} classes require 0..{classes - 1}")
     rows = np.zeros((index.size, classes))
     rows[np.arange(index.size), index] = 1.0
     return rows

@@ -165,9 +165,7 @@ def _not_gzip(path: Path, start: bytes) -> str:
     if not start:
         return f"{path}: the file is empty; an IDX file compressed with gzip is required; {_FETCH_AGAIN}"
     advice = "take .gz off its name" if start[:2] == b"\0\0" else _FETCH_AGAIN
-    return (
-        f"{path}: starts with bytes {start.hex(' ')}, so it is not gzip, but its name ends in .gz; {advice}"
-    )
+    return f"{path}: starts with bytes {start.hex(' ')}, so it is not gzip, but its name ends in .gz; {advice}"
 
 
 def _shape_text(shape: tuple[int, ...]) -> str:

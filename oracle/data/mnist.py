@@ -32,24 +32,18 @@ def load_mnist(
     a negative limit.
     """
     if split not in _PREFIX:
-        raise ValueError(
-            f"load_mnist: split = {split!r}, but one of {', '.join(map(repr, _PREFIX))} is required"
-        )
+        raise ValueError(f"load_mnist: split = {split!r}, but one of {', '.join(map(repr, _PREFIX))} is required")
     folder = Path(directory)
     if not os.path.isdir(folder):
         problem = "is not a directory" if os.path.exists(folder) else "no such directory"
-        raise InputError(
-            f"{folder}: {problem}; the directory with the four MNIST files is required; check the path"
-        )
+        raise InputError(f"{folder}: {problem}; the directory with the four MNIST files is required; check the path")
     images_path = _find(folder, f"{_PREFIX[split]}-images", "idx3-ubyte")
     labels_path = _find(folder, f"{_PREFIX[split]}-labels", "idx1-ubyte")
 
     pixels, image_count = read_idx(images_path, dimensions=3, limit=limit)
     if pixels.shape[1:] != (_SIDE, _SIDE):
         received = " x ".join(map(str, pixels.shape[1:]))
-        raise InputError(
-            f"{images_path}: pictures of {received} pixels, but MNIST's {_SIDE} x {_SIDE} are required"
-        )
+        raise InputError(f"{images_path}: pictures of {received} pixels, but MNIST's {_SIDE} x {_SIDE} are required")
     # All labels, whatever the limit: they are few bytes, and a file of other labels shows at once.
     labels, label_count = read_idx(labels_path, dimensions=1)
     if image_count != label_count:

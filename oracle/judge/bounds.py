@@ -68,9 +68,7 @@ def own_error_of_backprop(weight: Array, dtype: np.dtype) -> Array:
     return np.asarray(float(info.eps) * weight + LOCAL * float(info.smallest_subnormal))
 
 
-def gradient_weight(
-    record: LayerSpec, arrays: Arrays, name: str, derivative: Derivative, dout: Array
-) -> Array:
+def gradient_weight(record: LayerSpec, arrays: Arrays, name: str, derivative: Derivative, dout: Array) -> Array:
     """(n + c)·|J|ᵀ|dout| for every entry of argument ``name``, in its shape."""
     given = {**arrays.inputs, **arrays.parameters}
     absolute = np.abs(derivative.jacobian)
@@ -165,9 +163,7 @@ def stack_errors(record: LayerSpec, arrays: Arrays, eps: float) -> tuple[dict[st
     flow = start.flow
     for layer, parameter_names in reversed(layers):
         flow, parameter_errors, parameter_open = layer.backward(flow, eps)
-        for name, parameter_error, open_entries in zip(
-            parameter_names, parameter_errors, parameter_open, strict=True
-        ):
+        for name, parameter_error, open_entries in zip(parameter_names, parameter_errors, parameter_open, strict=True):
             quantity = record.gradient_name(name)
             # The floor of subnormals, for gradients that underflow.
             errors[quantity] = parameter_error + 2.0**-149 * (eps > float(DOUBLE.eps)) + LOCAL * COMPLEX_FLOOR

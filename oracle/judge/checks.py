@@ -102,8 +102,12 @@ def _pair(trial: Trial, quantities: tuple[str, ...], pair: tuple[str, str], evid
         if comparison.agrees:
             continue
         if pair[0] == "backprop" and not np.isfinite(comparison.actual) and trial.overflowed():
-            yield Problem(Evidence.CAN_CORRUPT, f"overflows where the function is finite: {comparison}",
-                          comparison.quantity, comparison)  # fmt: skip
+            yield Problem(
+                Evidence.CAN_CORRUPT,
+                f"overflows where the function is finite: {comparison}",
+                comparison.quantity,
+                comparison,
+            )
         else:
             yield Problem(evidence, str(comparison), comparison.quantity, comparison)
 
@@ -157,8 +161,12 @@ def dout_is_not_modified(trial: Trial) -> Iterator[Problem]:
     """The upstream gradient is the same after backward as before."""
     assert trial.backward is not None
     for _ in _changed({"dout": trial.arrays().dout}, trial.backward.arguments, ("dout",)):
-        yield Problem(Evidence.CAN_CORRUPT, "backward writes into dout: whoever adds up or reuses the upstream "
-                      "gradient afterwards gets another one; copy it first (dx = dout.copy())", "dout")  # fmt: skip
+        yield Problem(
+            Evidence.CAN_CORRUPT,
+            "backward writes into dout: whoever adds up or reuses the upstream "
+            "gradient afterwards gets another one; copy it first (dx = dout.copy())",
+            "dout",
+        )
 
 
 @check()
@@ -272,9 +280,7 @@ def instances_are_independent(trial: Trial) -> Iterator[Problem]:
     first.forward(given.inputs)
     second.forward(other.inputs)
     second.backward(other.dout)
-    yield from _differences(
-        trial, first.backward(given.dout).values, "while another instance is in use", _hazard
-    )
+    yield from _differences(trial, first.backward(given.dout).values, "while another instance is in use", _hazard)
 
 
 @check(for_record=has_backward, for_case=lambda case: case.is_plain)
@@ -296,8 +302,12 @@ def backward_is_linear_in_dout(trial: Trial) -> Iterator[Problem]:
     """Twice the upstream gradient gives twice the gradients; a sum of two gives the sum."""
     evidence = Evidence.CAN_CORRUPT if trial.record.is_loss else Evidence.BACKWARD_LACKS_PROPERTY
     if trial.ignores_dout:
-        yield Problem(evidence, "backward ignores dout: the gradient is right only where dout is 1, so the loss "
-                      "cannot be weighted or be a part of another; multiply by dout", "dx")  # fmt: skip
+        yield Problem(
+            evidence,
+            "backward ignores dout: the gradient is right only where dout is 1, so the loss "
+            "cannot be weighted or be a part of another; multiply by dout",
+            "dx",
+        )
         return
     given, handle = trial.opened()
     handle.forward(given.inputs)
@@ -396,7 +406,9 @@ def batch_rows_are_independent(trial: Trial) -> Iterator[Problem]:
         for quantity in sorted(batched & values.keys()):
             bound = trial.rounding(quantity)[row : row + 1]
             expected = of_batch[quantity][row : row + 1]
-            comparison = compare(quantity, f"backprop of row {row} alone", trial.case, values[quantity], expected, bound)
+            comparison = compare(
+                quantity, f"backprop of row {row} alone", trial.case, values[quantity], expected, bound
+            )
             if not comparison.agrees:
                 yield Problem(_output_or_gradient(trial, quantity), str(comparison), quantity, comparison)
 
@@ -475,8 +487,12 @@ def column_labels_are_refused(trial: Trial) -> Iterator[Problem]:
     of_labels = trial.estimates["backprop"].values
     loss = trial.record.outputs[0]
     for problem in _differences(trial, {loss: values[loss]}, "of labels as a column", _output_or_gradient, of_labels):
-        yield Problem(problem.evidence, f"labels of shape (N, 1) are taken for something else without a word: "
-                      f"{problem.sentence}", loss, problem.comparison)  # fmt: skip
+        yield Problem(
+            problem.evidence,
+            f"labels of shape (N, 1) are taken for something else without a word: {problem.sentence}",
+            loss,
+            problem.comparison,
+        )
 
 
 @check(for_record=lambda record: record.shift_invariant and record.is_loss)
@@ -487,7 +503,9 @@ def gradient_rows_sum_to_zero(trial: Trial) -> Iterator[Problem]:
     bound = trial.rounding("dx").sum(axis=-1)
     comparison = compare("dx", "row sums of backprop", trial.case, dx.sum(axis=-1), np.zeros(dx.shape[:-1]), bound)
     if not comparison.agrees:
-        yield Problem(Evidence.BACKWARD_LACKS_PROPERTY, f"a row of dx does not sum to 0: {comparison}", "dx", comparison)
+        yield Problem(
+            Evidence.BACKWARD_LACKS_PROPERTY, f"a row of dx does not sum to 0: {comparison}", "dx", comparison
+        )
 
 
 @check(for_record=lambda record: record.shift_invariant)
@@ -512,8 +530,11 @@ def extreme_values_are_finite(trial: Trial) -> Iterator[Problem]:
         if not np.isfinite(values).all():
             yield Problem(Evidence.CAN_CORRUPT, f"{quantity} is not finite for inputs of ±1e4", quantity)
     if trial.overflowed():
-        yield Problem(Evidence.CAN_CORRUPT, f"overflows where the function is finite ({trial.overflowed()}); use a "
-                      "form whose exponents are never positive")  # fmt: skip
+        yield Problem(
+            Evidence.CAN_CORRUPT,
+            f"overflows where the function is finite ({trial.overflowed()}); use a "
+            "form whose exponents are never positive",
+        )
 
 
 # --------------------------------------------------------------------------- kinks
@@ -545,8 +566,12 @@ def assigned_parameters_are_used(trial: Trial) -> Iterator[Problem]:
     expected = trial.subject.open(negated).forward(given.inputs).values
     for quantity in ("loss", "scores"):
         if not np.array_equal(values[quantity], expected[quantity]):
-            yield Problem(Evidence.CAN_CORRUPT, "assigning to params[...] trains nothing: the layers keep the old array; "
-                          "copy the values into it (params[name][...] = values)", quantity)  # fmt: skip
+            yield Problem(
+                Evidence.CAN_CORRUPT,
+                "assigning to params[...] trains nothing: the layers keep the old array; "
+                "copy the values into it (params[name][...] = values)",
+                quantity,
+            )
             return
 
 

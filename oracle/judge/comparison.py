@@ -77,7 +77,24 @@ def compare(
     if actual.shape != expected.shape:
         mismatch = f"has shape {actual.shape}, but should have shape {expected.shape}"
         return Comparison(
-            quantity, pair, case, (), np.nan, np.nan, np.inf, 0.0, np.inf, 0, 0, 0, 0, np.inf, np.inf, np.inf, np.inf, mismatch
+            quantity,
+            pair,
+            case,
+            (),
+            np.nan,
+            np.nan,
+            np.inf,
+            0.0,
+            np.inf,
+            0,
+            0,
+            0,
+            0,
+            np.inf,
+            np.inf,
+            np.inf,
+            np.inf,
+            mismatch,
         )
     a, e = actual.astype(np.float64), expected.astype(np.float64)
     bounds = np.broadcast_to(np.asarray(bound, np.float64), a.shape)

@@ -164,15 +164,11 @@ class Trial:
             distances = self.record.kink_distance({**given.inputs, **given.parameters})
             still = {name: distance <= 2.0**-8 for name, distance in distances.items()}
         start = time.perf_counter()
-        answer = numerical(
-            self.subject, given.inputs, given.parameters, given.dout, still=still, seed=self.case.seed
-        )
+        answer = numerical(self.subject, given.inputs, given.parameters, given.dout, still=still, seed=self.case.seed)
         self.estimates["numerical"] = answer.estimate
         self.numerical_seconds = time.perf_counter() - start
         self.derivatives = answer.derivatives
-        self.bounds = own_errors(
-            self.record, given, self.dtype, answer.derivatives, answer.estimate, given.dout
-        )
+        self.bounds = own_errors(self.record, given, self.dtype, answer.derivatives, answer.estimate, given.dout)
 
     def compared(self, quantities: tuple[str, ...], pair: tuple[str, str]) -> list[Comparison]:
         """The comparisons of one pair of sources, for those of ``quantities`` that both have."""

@@ -27,8 +27,9 @@ EXPLANATION = (
     "The source's figure for b2, 1.4e-7, is no rounding error. Its loss is -log(y + 1e-7), while its backward pass "
     "differentiates -log(y): the two derivatives differ by the factor y/(y + 1e-7), about 1 - 1e-7/y, and with y near "
     "0.1, as an untrained network has it, that is a millionth of every entry. b2 shows it best because its gradient, "
-    "y - t averaged over the batch, is the largest. With the exact loss the same check is a thousand times closer (what is "
-    "left is the h² of the central difference), and the complex step, which subtracts nothing, agrees to the last digits."
+    "y - t averaged over the batch, is the largest. With the exact loss the same check is a thousand times closer "
+    "(what is left is the h² of the central difference), and the complex step, which subtracts nothing, agrees to the "
+    "last digits."
 )
 
 

@@ -17,10 +17,10 @@ def write_atomically(path: PathLike, text: str) -> None:
 
     Raises InputError where it cannot be written; the file is then what it was before.
     """
-    write_together({path: text})
+    write_together({Path(path): text})
 
 
-def write_together(texts: Mapping[PathLike, str]) -> None:
+def write_together(texts: Mapping[Path, str]) -> None:
     """Write several text files as `write_atomically` does; none is replaced unless all can be written.
 
     Everything is first written and flushed to disk beside its destination; only renaming is left for the end.
@@ -70,9 +70,7 @@ def require_writable_directory(path: PathLike) -> Path:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if os.path.exists(directory):
-            raise InputError(
-                f"{directory}: is a file, but a directory is required; name another one"
-            ) from error
+            raise InputError(f"{directory}: is a file, but a directory is required; name another one") from error
         raise InputError(
             f"{directory}: the directory cannot be created ({_reason(error)}); name a writable one"
         ) from error
@@ -110,9 +108,7 @@ def _write_and_sync(path: Path, text: str) -> None:
 
 
 def _unwritable(target: Path, error: OSError) -> InputError:
-    return InputError(
-        f"{target}: cannot be written ({_reason(error)}); name a file that can be written, or free it"
-    )
+    return InputError(f"{target}: cannot be written ({_reason(error)}); name a file that can be written, or free it")
 
 
 def _reason(error: OSError) -> str:

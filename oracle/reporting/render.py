@@ -12,9 +12,16 @@ from tabulate import tabulate
 from oracle.reporting.report import PAIR_NAMES
 
 COLUMNS = (
-    "layer", "quantity", "dtype", "n", *(name.replace("-", " – ") for name in PAIR_NAMES),
-    "mean abs", "bound", "margin", "verdict",
-)  # fmt: skip
+    "layer",
+    "quantity",
+    "dtype",
+    "n",
+    *(name.replace("-", " – ") for name in PAIR_NAMES),
+    "mean abs",
+    "worst: error / bound",
+    "margin",
+    "verdict",
+)
 
 
 def to_json(report: dict[str, Any]) -> str:
@@ -34,7 +41,7 @@ def _plain(value: Any) -> Any:
 
 def terminal(report: dict[str, Any]) -> str:
     """The one table, what is not right, and what was checked."""
-    parts = [tabulate(_cells(report["rows"]), headers=COLUMNS, tablefmt="simple", disable_numparse=True)]
+    parts = [tabulate(_named_once(_cells(report["rows"])), headers=COLUMNS, tablefmt="simple", disable_numparse=True)]
     parts += _not_right(report["findings"])
     parts.append("\n".join(_summary_lines(report)))
     return "\n\n".join(parts) + "\n"
@@ -42,24 +49,52 @@ def terminal(report: dict[str, Any]) -> str:
 
 def markdown(report: dict[str, Any]) -> str:
     """The whole report: how to read it, tables by section, checks, exhibits, timings, what was skipped."""
-    parts = ["# Gradient errors, three ways", "\n".join(_summary_lines(report)), HOW_TO_READ]
+    parts = ["# Gradient errors, three ways", "\n".join(f"- {line}" for line in _summary_lines(report)), HOW_TO_READ]
     findings = _not_right(report["findings"])
     if findings:
         parts += ["## What is not right", *(f"```\n{text}\n```" for text in findings)]
     for section in dict.fromkeys(row["section"] for row in report["rows"]):
         rows = [row for row in report["rows"] if row["section"] == section]
         parts += [f"## {section.capitalize()}", _table(_cells(rows), COLUMNS)]
-    parts += ["## Checks", "Cases in which each check was made, in both dtypes; ✗ says in how many it failed, and a "
-              "dot that it does not apply.", _check_matrix(report)]  # fmt: skip
+    parts += [
+        "## Checks",
+        "Cases in which each check was made, in both dtypes; ✗ says in how many it failed, and a "
+        "dot that it does not apply.",
+        _check_matrix(report),
+    ]
     for exhibit in report["exhibits"]:
-        parts += ["## Exhibit: " + exhibit["title"], f"The {exhibit['quantity']}.",
-                  _table(_exhibit_cells(exhibit), ("parameter", "printed in the source", "the source's recipe",
-                                                   "exact loss, h = 1e-4", "exact loss, complex step")),
-                  exhibit["explanation"]]  # fmt: skip
-    parts += ["## What numerical differentiation costs", _table(
-        [(t["layer"], t["dtype"], t["entries"], f"{t['backprop_s'] * 1e6:,.0f} µs", f"{t['numerical_s'] * 1e3:,.1f} ms",
-          f"{t['numerical_over_backprop']:,.0f}×") for t in report["timings"]],
-        ("layer", "dtype", "entries", "backprop", "numerical", "ratio"))]  # fmt: skip
+        parts += [
+            "## Exhibit: " + exhibit["title"],
+            f"The {exhibit['quantity']}.",
+            _table(
+                _exhibit_cells(exhibit),
+                (
+                    "parameter",
+                    "printed in the source",
+                    "the source's recipe",
+                    "exact loss, h = 1e-4",
+                    "exact loss, complex step",
+                ),
+            ),
+            exhibit["explanation"],
+        ]
+    parts += [
+        "## What numerical differentiation costs",
+        _table(
+            [
+                (
+                    t["layer"],
+                    t["dtype"],
+                    t["entries"],
+                    f"{t['backprop_s'] * 1e6:,.0f} µs",
+                    f"{t['numerical_s'] * 1e3:,.1f} ms",
+                    f"{t['numerical_over_backprop']:,.0f}×",
+                )
+                for t in report["timings"]
+            ],
+            ("layer", "dtype", "entries", "backprop", "numerical", "ratio"),
+        ),
+    ]
     parts += ["## Made with", _table(list(report["environment"].items()), ("", ""))]
     return "\n\n".join(parts) + "\n"
 
@@ -72,9 +107,10 @@ columns give the largest absolute difference of each pair over *n* comparisons; 
 generated case between two sources.
 
 - **mean abs** is the book's figure: the mean absolute difference between backprop and the numerical gradient.
-- **bound** is what rounding and the sources' own errors can explain at the worst entry, and **margin** = error / bound
-  there: agreement is a margin of at most 1. The bound is derived for each entry, so a margin is comparable where
-  absolute errors are not.
+- **worst** is the entry that comes nearest to its bound, in any of the three pairs: its error, and what rounding and the
+  sources' own errors can explain there. **margin** is the first divided by the second: agreement is a margin of at
+  most 1. The bound is derived for each entry, so margins can be compared where absolute errors cannot: a large
+  error of a large entry may be rounding, a small one of a small entry may be a mistake.
 - An error of exactly **0** is normal where independent code does the same arithmetic.
 - Upstream gradients are random, never all ones; shapes, batch sizes, layouts and corners are drawn by hypothesis."""
 
@@ -84,18 +120,19 @@ def _summary_lines(report: dict[str, Any]) -> list[str]:
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in summary["verdicts"].items())
     lines = [
         f"Verdict: {summary['verdict']} ({verdicts}; a layer counts once for each dtype).",
-        f"Compared: {summary['comparisons']:,} comparisons of {summary['entries']:,} entries in {summary['cases']:,} cases; "
-        f"{summary['checks_run']:,} checks run; {summary['zero_both']:,} entries are exactly 0 on both sides.",
+        f"Compared: {summary['comparisons']:,} comparisons of {summary['entries']:,} entries in "
+        f"{summary['cases']:,} cases; {summary['checks_run']:,} checks run; "
+        f"{summary['zero_both']:,} entries are exactly 0 on both sides.",
     ]
     for dtype, noticed in summary["smallest_error_noticed"].items():
         if noticed["typical"] is not None:
             lines.append(
-                f"Noticed in {dtype}: an error in any single entry of a gradient above {noticed['typical']:.1g} of its largest "
-                f"entry in the typical comparison, above {noticed['always']:.1g} in every one."
+                f"Noticed in {dtype}: an error in any one entry of a gradient above {noticed['typical']:.1g} of the "
+                f"largest entry in the median comparison, above {noticed['in 99 %']:.1g} in 99 % of them."
             )
     lines += [f"Left out: {entry['count']:,} {entry['reason']}." for entry in summary["skipped"]]
     lines += [f"Not run: {entry['what']}: {entry['reason']}." for entry in summary["not_run"]]
-    return [line + "  " for line in lines]
+    return lines
 
 
 def _cells(rows: Iterable[dict[str, Any]]) -> list[tuple[str, ...]]:
@@ -104,13 +141,24 @@ def _cells(rows: Iterable[dict[str, Any]]) -> list[tuple[str, ...]]:
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:
     pairs = [row["pairs"][name] for name in PAIR_NAMES]
-    given = [pair for pair in pairs if pair is not None]
-    worst = max(given, key=lambda pair: float(pair["margin"]))
-    errors = [_figure(pair["max_abs"]) if pair else row["not_run"][name] for name, pair in row["pairs"].items()]
+    worst = max((pair for pair in pairs if pair is not None), key=lambda pair: float(pair["margin"]))
     return (
-        row["layer"], row["quantity"], row["dtype"], str(row["comparisons"]), *errors,
-        _figure(pairs[0]["mean_abs"]) if pairs[0] else "", _figure(worst["bound"]), f"{row['margin']:.2g}", row["verdict"],
-    )  # fmt: skip
+        row["layer"],
+        row["quantity"],
+        row["dtype"],
+        str(row["comparisons"]),
+        *(_figure(pair["max_abs"]) if pair else row["not_run"][name] for name, pair in row["pairs"].items()),
+        _figure(pairs[0]["mean_abs"]) if pairs[0] else "",
+        f"{_figure(worst['error'])} / {_figure(worst['bound'])}",
+        f"{row['margin']:.2g}",
+        row["verdict"],
+    )
+
+
+def _named_once(rows: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """The same rows with a layer's name only where it is another than above."""
+    above = ["", *(row[0] for row in rows)]
+    return [("" if row[0] == before else row[0], *row[1:]) for before, row in zip(above, rows, strict=False)]
 
 
 def _figure(value: float) -> str:
@@ -145,7 +193,11 @@ def _check_matrix(report: dict[str, Any]) -> str:
     cells = [(f"`{name}`", *(_check_cell(counts[name].get(layer)) for layer in layers)) for name in order]
     meanings = [(f"`{name}`", summary) for name, summary in report["check_summaries"].items() if name in counts]
     return "\n\n".join(
-        (f"Columns: {legend}.", _table(cells, ("check", *numbered.values())), _table(meanings, ("check", "asks")))
+        (
+            f"Columns: {legend}.",
+            _table(cells, ("check", *numbered.values())),
+            _table(meanings, ("check", "asks")),
+        )
     )
 
 

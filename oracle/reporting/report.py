@@ -18,12 +18,13 @@ from oracle.judge.verdict import Evidence, worst
 from oracle.reporting.environment import environment
 from oracle.reporting.exhibits import source_gradient_check
 from oracle.reporting.plan import Item, plan
-from oracle.sources.autograd import MISSING, is_available
+from oracle.reporting.progress import Progress
+from oracle.sources.autograd import NOT_INSTALLED, is_available
 from oracle.subjects.in_process import implementation_of
 
 SCHEMA = 1
 PAIR_NAMES = tuple("-".join(pair) for pair in PAIRS)
-NO_BACKWARD = "not run: a plain function has no backward"
+NO_BACKWARD = "no backward"
 
 
 @dataclass(frozen=True)
@@ -32,16 +33,6 @@ class Examined:
 
     item: Item
     examination: Examination
-
-
-class Progress:
-    """What the command line shows while it works; this one shows nothing."""
-
-    def start(self, total: int) -> None:
-        """``total`` steps are ahead."""
-
-    def step(self, text: str) -> None:
-        """The next step begins."""
 
 
 def build_report(
@@ -102,9 +93,14 @@ def _summary(examined: Iterable[Examined], not_run: Mapping[str, str]) -> dict[s
         checks_run += sum(tally.cases for tally in one.examination.tallies.values())
     noticed = {}
     for dtype in dict.fromkeys(one.item.dtype for one in examined):
-        sizes = [c.noticed for one in examined if one.item.dtype == dtype for c in one.examination.comparisons
-                 if c.pair == PAIR_NAMES[0] and c.quantity not in one.item.record.outputs and c.noticed > 0]  # fmt: skip
-        noticed[dtype] = {"typical": _median(sizes), "always": max(sizes, default=None)}
+        sizes = [
+            c.noticed
+            for one in examined
+            if one.item.dtype == dtype
+            for c in one.examination.comparisons
+            if c.pair == PAIR_NAMES[0] and c.quantity not in one.item.record.outputs and c.noticed > 0
+        ]
+        noticed[dtype] = {"typical": _quantile(sizes, 0.5), "in 99 %": _quantile(sizes, 0.99)}
     return {
         "verdict": worst(one.examination.verdict for one in examined),
         "comparisons": len(comparisons),
@@ -121,8 +117,8 @@ def _summary(examined: Iterable[Examined], not_run: Mapping[str, str]) -> dict[s
     }
 
 
-def _median(values: list[float]) -> float | None:
-    return sorted(values)[len(values) // 2] if values else None
+def _quantile(values: list[float], part: float) -> float | None:
+    return sorted(values)[int(part * (len(values) - 1))] if values else None
 
 
 def _rows(one: Examined) -> list[dict[str, Any]]:
@@ -156,7 +152,7 @@ def _rows(one: Examined) -> list[dict[str, Any]]:
 
 def _why_not(one: Examined, pair: str) -> str:
     if "autograd" in pair and not is_available():
-        return MISSING
+        return NOT_INSTALLED
     return NO_BACKWARD if not one.item.record.has_backward else "not run"
 
 
@@ -229,4 +225,3 @@ def _timing(one: Examined) -> Iterator[dict[str, Any]]:
             "numerical_s": timing.numerical,
             "numerical_over_backprop": timing.numerical / timing.backprop,
         }
-

@@ -14,7 +14,8 @@ from oracle.catalog.record import LayerSpec
 from oracle.sources.estimate import Array, Estimate
 from oracle.subjects.in_process import resolve
 
-MISSING = "not run: PyTorch is not installed (python -m pip install torch)"
+NOT_INSTALLED = "not run: PyTorch is not installed"
+HOW_TO_INSTALL = "python -m pip install torch"
 
 
 def is_available() -> bool:

@@ -118,7 +118,12 @@ class _Function:
     """Forward as a function of one argument alone, on one instance."""
 
     def __init__(
-        self, subject: Subject, inputs: Mapping[str, Array], parameters: Mapping[str, Array], name: str, dtype: type
+        self,
+        subject: Subject,
+        inputs: Mapping[str, Array],
+        parameters: Mapping[str, Array],
+        name: str,
+        dtype: type,
     ) -> None:
         self._name = name
         self._inputs = dict(inputs)
@@ -260,5 +265,6 @@ def extrapolated_difference(along: Callable[[float], Array], size: float = 1.0) 
                 better = error < least
                 best, least = np.where(better, row[column], best), np.where(better, error, least)
         table = row
-    assert best is not None and least is not None
+    assert best is not None
+    assert least is not None
     return best, least

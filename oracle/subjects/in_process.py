@@ -77,6 +77,12 @@ class _Instance:
         except Exception as error:
             raise SubjectError("forward", error) from error
 
+    def step(self, inputs: Mapping[str, Array], dout: Array) -> None:
+        try:
+            self._step(inputs, dout)
+        except Exception as error:
+            raise SubjectError("forward and backward", error) from error
+
     def recall(self, token: int) -> dict[str, Array]:
         return _snapshot(self._handed_out[token])
 
@@ -110,6 +116,10 @@ class _Instance:
             warnings=tuple(f"{w.category.__name__}: {w.message}" for w in caught),
             token=token,
         )
+
+    def _step(self, inputs: Mapping[str, Array], dout: Array) -> None:
+        self._first_output(inputs)
+        self._backward(dout)
 
     def _forward(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
         return {self.record.outputs[0]: self._first_output(inputs)}
@@ -210,6 +220,10 @@ class NetworkInstance(_Instance):
             raise RuntimeError("gradient needs the inputs of a forward")
         gradients = self._network.gradient(*self._inputs)
         return {self.record.gradient_name(name): gradients[name] for name in self.record.parameters}
+
+    def _step(self, inputs: Mapping[str, Array], dout: Array) -> None:
+        # ``gradient`` runs forward itself.
+        self._network.gradient(*inputs.values())
 
     def numerical_gradient(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         try:

@@ -56,6 +56,10 @@ class Handle(Protocol):
         """The first output of forward alone: what numerical differentiation calls thousands of times."""
         ...
 
+    def step(self, inputs: Mapping[str, Array], dout: Array) -> None:
+        """One forward and one backward with nothing observed: what is timed."""
+        ...
+
     def set_parameters(self, parameters: Mapping[str, Array]) -> None: ...
 
     def recall(self, token: int) -> dict[str, Array]:
