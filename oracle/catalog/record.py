@@ -7,6 +7,7 @@ checks, reports and tests are generic and read them.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -29,6 +30,13 @@ BROADCAST: Literal["broadcast"] = "broadcast"
 BATCH = "N"
 #: The axis of the classes (or outputs) that a loss sums over.
 CLASSES = "C"
+
+
+def resolve(reference: str) -> Any:
+    """The object that ``"module:attribute"`` names; its module is imported now."""
+    module, _, attribute = reference.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
 
 Role = Literal["input", "parameter", "target"]
 TargetForm = Literal["one-hot", "labels", "soft", "unnormalised", "binary", "values"]
@@ -68,7 +76,8 @@ class LayerSpec:
     name: str
     #: The section of the report: graph nodes, layers, losses, functions or networks.
     section: str
-    #: The class or function of ours that implements it, and its independent twin in PyTorch.
+    #: The class or function of ours that implements it, and its independent twin: an operation of PyTorch, or a
+    #: few lines of ``oracle.twins`` around one.
     implementation: str
     twin: str
     arguments: tuple[Argument, ...]
@@ -102,7 +111,11 @@ class LayerSpec:
     rounding: Rounding | None = None
     #: For a network: the records of the layers it is made of, in order, with their parameters' names.
     stack: tuple[tuple[str, tuple[str, ...]], ...] = ()
-    #: Keyword arguments for the implementation and the twin.
+    #: (class, sizes, dtype) -> an instance of it, for a network: sizes are input, hidden…, output.
+    construct: Callable[..., Any] | None = None
+    #: For a network: the real data sets that it is examined on as well.
+    real_data: tuple[str, ...] = ()
+    #: Keyword arguments of the twin.
     settings: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def of_role(self, role: Role) -> tuple[Argument, ...]:

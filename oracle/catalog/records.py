@@ -6,7 +6,10 @@ Adding a layer is its class and an entry here.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from functools import partial
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -95,7 +98,7 @@ NODES = (
         name="MulLayer",
         section="graph nodes",
         implementation="scratch:MulLayer",
-        twin="oracle.twins.layers:multiply",
+        twin="torch:mul",
         arguments=(Argument("x", BROADCAST), Argument("y", BROADCAST)),
         output_shape=BROADCAST,
         outputs=("out",),
@@ -106,7 +109,7 @@ NODES = (
         name="AddLayer",
         section="graph nodes",
         implementation="scratch:AddLayer",
-        twin="oracle.twins.layers:add",
+        twin="torch:add",
         arguments=(Argument("x", BROADCAST), Argument("y", BROADCAST)),
         output_shape=BROADCAST,
         outputs=("out",),
@@ -117,7 +120,7 @@ NODES = (
         name="ExpLayer",
         section="graph nodes",
         implementation="scratch:ExpLayer",
-        twin="oracle.twins.layers:exponential",
+        twin="torch:exp",
         arguments=(Argument("x", ANY),),
         corners=("scalars", "empty", "integer input", "exact zeros", "one decimal"),
         # exp overflows beyond 88 in float32: eight standard deviations of 10.
@@ -127,7 +130,7 @@ NODES = (
         name="ReciprocalLayer",
         section="graph nodes",
         implementation="scratch:ReciprocalLayer",
-        twin="oracle.twins.layers:reciprocal",
+        twin="torch:reciprocal",
         arguments=(Argument("x", ANY),),
         corners=("scalars", "empty", "integer input"),
         scales=(1.0, 1e3),
@@ -139,7 +142,7 @@ LAYERS = (
         name="Relu",
         section="layers",
         implementation="scratch:Relu",
-        twin="oracle.twins.layers:relu",
+        twin="torch:relu",
         arguments=(Argument("x", ANY),),
         corners=("scalars", "empty", "integer input", "exact zeros", "extreme values", "one decimal"),
         scales=(1.0, 1e3),
@@ -150,7 +153,7 @@ LAYERS = (
         name="Sigmoid",
         section="layers",
         implementation="scratch:Sigmoid",
-        twin="oracle.twins.layers:sigmoid",
+        twin="torch:sigmoid",
         arguments=(Argument("x", ANY),),
         corners=("scalars", "empty", "integer input", "exact zeros", "extreme values", "one decimal"),
         scales=(1.0, 10.0, 50.0, 300.0),
@@ -271,7 +274,15 @@ LOSS_ROUNDING: dict[str, LossRounding] = {
 }
 
 
-def _network(name: str, implementation: str, hidden_layers: int, hidden: str, output: str) -> LayerSpec:
+def _two_layers(network: Callable[..., Any], sizes: tuple[int, ...], dtype: np.dtype) -> Any:
+    return network(*sizes, dtype=dtype)
+
+
+def _many_layers(network: Callable[..., Any], sizes: tuple[int, ...], dtype: np.dtype, **settings: str) -> Any:
+    return network(sizes[0], sizes[1:-1], sizes[-1], dtype=dtype, **settings)
+
+
+def _network(name: str, hidden_layers: int, hidden: str, output: str, **fields: Any) -> LayerSpec:
     axes = ["D", *(f"H{k}" for k in range(1, hidden_layers + 1)), "C"]
     arguments = [Argument("x", ("N", "D")), Argument("t", ("N", "C"), role="target")]
     stack: list[tuple[str, tuple[str, ...]]] = []
@@ -284,10 +295,14 @@ def _network(name: str, implementation: str, hidden_layers: int, hidden: str, ou
     if output == "sigmoid-squared":
         stack.append(("Sigmoid", ()))
     settings = {"hidden": hidden, "output": output}
+    defaults: dict[str, Any] = {
+        "implementation": "scratch:MultiLayerNet",
+        "construct": partial(_many_layers, **settings),
+        "real_data": ("digits",),
+    }
     return LayerSpec(
         name=name,
         section="networks",
-        implementation=implementation,
         twin="oracle.twins.networks:multi_layer_network",
         convention="network",
         arguments=tuple(arguments),
@@ -299,15 +314,24 @@ def _network(name: str, implementation: str, hidden_layers: int, hidden: str, ou
         takes_dout=False,
         stack=tuple(stack),
         settings=MappingProxyType(settings),
+        **(defaults | fields),
     )
 
 
 NETWORKS = (
-    _network("TwoLayerNet", "scratch:TwoLayerNet", 1, "relu", "softmax"),
-    _network("MultiLayerNet sigmoid, squared error", "scratch:MultiLayerNet", 1, "sigmoid", "sigmoid-squared"),
-    _network("MultiLayerNet relu, regression", "scratch:MultiLayerNet", 2, "relu", "identity-squared"),
-    _network("MultiLayerNet sigmoid, softmax", "scratch:MultiLayerNet", 2, "sigmoid", "softmax"),
-    _network("MultiLayerNet relu, three hidden", "scratch:MultiLayerNet", 3, "relu", "softmax"),
+    _network(
+        "TwoLayerNet",
+        hidden_layers=1,
+        hidden="relu",
+        output="softmax",
+        implementation="scratch:TwoLayerNet",
+        construct=_two_layers,
+        real_data=("digits", "mnist"),
+    ),
+    _network("MultiLayerNet sigmoid, squared error", hidden_layers=1, hidden="sigmoid", output="sigmoid-squared"),
+    _network("MultiLayerNet relu, regression", hidden_layers=2, hidden="relu", output="identity-squared"),
+    _network("MultiLayerNet sigmoid, softmax", hidden_layers=2, hidden="sigmoid", output="softmax"),
+    _network("MultiLayerNet relu, three hidden", hidden_layers=3, hidden="relu", output="softmax"),
 )
 
 RECORDS: dict[str, LayerSpec] = {record.name: record for record in (*NODES, *LAYERS, *FUNCTIONS, *LOSSES, *NETWORKS)}

@@ -51,7 +51,7 @@ def select_records(names: Sequence[str]) -> tuple[LayerSpec, ...]:
 def plan(
     records: Sequence[LayerSpec], dtypes: Sequence[str], seed: int, real_data: Mapping[str, Digits]
 ) -> Iterator[Item]:
-    """Every record on generated cases; every network on real digits; the two-layer one on MNIST as well."""
+    """Every record on generated cases, and on those of ``real_data`` that it is examined on as well."""
     for record in records:
         for dtype in dtypes:
             cases = tuple(
@@ -62,7 +62,7 @@ def plan(
             yield Item(record.section, record.name, record, dtype, cases)
     for data, samples in real_data.items():
         for record in records:
-            if record.convention != "network" or (data == "mnist" and record.class_name != "TwoLayerNet"):
+            if data not in record.real_data:
                 continue
             for dtype in dtypes:
                 case = real_data_case(record, dtype, data, SAMPLES, samples.images.shape[1], HIDDEN_UNITS, seed)

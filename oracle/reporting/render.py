@@ -107,8 +107,8 @@ columns give the largest absolute difference of each pair over *n* comparisons; 
 generated case between two sources.
 
 - **mean abs** is the book's figure: the mean absolute difference between backprop and the numerical gradient.
-- **worst** is the entry that comes nearest to its bound, in any of the three pairs: its error, and what rounding and the
-  sources' own errors can explain there. **margin** is the first divided by the second: agreement is a margin of at
+- **worst** is the entry that comes nearest to its bound, in any of the three pairs: its error, and what rounding and
+  the sources' own errors can explain there. **margin** is the first divided by the second: agreement is a margin of at
   most 1. The bound is derived for each entry, so margins can be compared where absolute errors cannot: a large
   error of a large entry may be rounding, a small one of a small entry may be a mistake.
 - An error of exactly **0** is normal where independent code does the same arithmetic.

@@ -53,7 +53,7 @@ def build_report(
     progress = progress or Progress()
     started = time.perf_counter()
     items = list(plan(records, dtypes, seed, real_data))
-    shows_exhibit = "mnist" in real_data and any(r.class_name == "TwoLayerNet" for r in records)
+    shows_exhibit = "mnist" in real_data and any("mnist" in record.real_data for record in records)
     progress.start(len(items) + 3 * shows_exhibit)
     examined = []
     for item in items:

@@ -10,9 +10,8 @@ import importlib
 import importlib.util
 from collections.abc import Mapping
 
-from oracle.catalog.record import LayerSpec
+from oracle.catalog.record import LayerSpec, resolve
 from oracle.sources.estimate import Array, Estimate
-from oracle.subjects.in_process import resolve
 
 NOT_INSTALLED = "not run: PyTorch is not installed"
 HOW_TO_INSTALL = "python -m pip install torch"

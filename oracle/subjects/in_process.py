@@ -6,15 +6,15 @@ a network with ``loss``, ``predict``, ``accuracy`` and ``gradient``.
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import warnings
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from oracle.catalog.record import LayerSpec
+from oracle.catalog.record import LayerSpec, resolve
 from oracle.subjects.interface import Array, Reply, SubjectError
 
 
@@ -37,24 +37,7 @@ class InProcessSubject:
 def implementation_of(record: LayerSpec) -> InProcessSubject:
     """The implementation in ``scratch`` that the record names, as a subject."""
     factory = resolve(record.implementation)
-    if record.convention == "network":
-        factory = _network_factory(factory, record)
-    return InProcessSubject(record, factory)
-
-
-def resolve(reference: str) -> Any:
-    """The object that ``"module:attribute"`` names."""
-    module, _, attribute = reference.partition(":")
-    return getattr(importlib.import_module(module), attribute)
-
-
-def _network_factory(network: Callable[..., Any], record: LayerSpec) -> Callable[..., Any]:
-    def build(sizes: tuple[int, ...], dtype: np.dtype) -> Any:
-        if record.class_name == "TwoLayerNet":
-            return network(*sizes, dtype=dtype)
-        return network(sizes[0], sizes[1:-1], sizes[-1], dtype=dtype, **record.settings)
-
-    return build
+    return InProcessSubject(record, partial(record.construct, factory) if record.construct else factory)
 
 
 class _Instance:

@@ -1,6 +1,7 @@
-"""Twins of nodes, layers, losses and functions: tensors in the order of the record in, one tensor out.
+"""Twins of layers, losses and functions: tensors in the order of the record in, one tensor out.
 
-Each is PyTorch's own operation, called as its documentation says; no formula of ``scratch`` is repeated.
+Each is PyTorch's own operation, called as its documentation says; no formula of ``scratch`` is repeated. Where the
+operation itself takes the arguments of the record, the record names it and there is nothing here.
 """
 
 from __future__ import annotations
@@ -8,30 +9,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-
-def multiply(x: Tensor, y: Tensor) -> Tensor:
-    return torch.mul(x, y)
-
-
-def add(x: Tensor, y: Tensor) -> Tensor:
-    return torch.add(x, y)
-
-
-def exponential(x: Tensor) -> Tensor:
-    return torch.exp(x)
-
-
-def reciprocal(x: Tensor) -> Tensor:
-    return torch.reciprocal(x)
-
-
-def relu(x: Tensor) -> Tensor:
-    return F.relu(x)
-
-
-def sigmoid(x: Tensor) -> Tensor:
-    return torch.sigmoid(x)
 
 
 def affine(x: Tensor, W: Tensor, b: Tensor) -> Tensor:
