@@ -96,6 +96,7 @@ class LayerSpec:
     averages_over_batch: bool = False
     shift_invariant: bool = False
     takes_dout: bool = True
+    differentiates_inputs: bool = True
     has_backward: bool = True
     #: How far each entry of an input is from where the derivative does not exist, by the input's name.
     kink_distance: Callable[[Arrays], dict[str, Array]] | None = None
@@ -111,6 +112,8 @@ class LayerSpec:
     rounding: Rounding | None = None
     #: For a network: the records of the layers it is made of, in order, with their parameters' names.
     stack: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    #: How the gradient of an argument is called as a quantity.
+    gradient_pattern: str = "d{}"
     #: (class, sizes, dtype) -> an instance of it, for a network: sizes are input, hidden…, output.
     construct: Callable[..., Any] | None = None
     #: For a network: the real data sets that it is examined on as well.
@@ -130,6 +133,11 @@ class LayerSpec:
         return tuple(a.name for a in self.of_role("input"))
 
     @property
+    def differentiated(self) -> tuple[str, ...]:
+        """The arguments whose gradients the layer gives: its inputs, then its parameters."""
+        return (*(self.differentiable_inputs if self.differentiates_inputs else ()), *self.parameters)
+
+    @property
     def class_name(self) -> str:
         return self.implementation.partition(":")[2]
 
@@ -143,4 +151,4 @@ class LayerSpec:
 
     def gradient_name(self, argument: str) -> str:
         """The name of the gradient of ``argument`` as a quantity: ``dx``, ``dW``, or ``grads["W1"]``."""
-        return f'grads["{argument}"]' if self.convention == "network" else f"d{argument}"
+        return self.gradient_pattern.format(argument)

@@ -297,7 +297,7 @@ def _network(name: str, hidden_layers: int, hidden: str, output: str, **fields: 
     settings = {"hidden": hidden, "output": output}
     defaults: dict[str, Any] = {
         "implementation": "scratch:MultiLayerNet",
-        "construct": partial(_many_layers, **settings),
+        "construct": partial(_many_layers, hidden=hidden, output=output),
         "real_data": ("digits",),
     }
     return LayerSpec(
@@ -312,6 +312,8 @@ def _network(name: str, hidden_layers: int, hidden: str, output: str, **fields: 
         target_forms=("one-hot", "labels") if output == "softmax" else ("one-hot",),
         averages_over_batch=True,
         takes_dout=False,
+        differentiates_inputs=False,
+        gradient_pattern='grads["{}"]',
         stack=tuple(stack),
         settings=MappingProxyType(settings),
         **(defaults | fields),

@@ -113,10 +113,8 @@ class Trial:
 
     @property
     def gradients(self) -> tuple[str, ...]:
-        named = self.record.parameters
-        if self.record.convention != "network":
-            named = (*self.record.differentiable_inputs, *named)
-        return tuple(self.record.gradient_name(name) for name in named)
+        """The names of the gradients that the subject gives."""
+        return tuple(self.record.gradient_name(name) for name in self.record.differentiated)
 
     @property
     def differentiates(self) -> bool:

@@ -67,7 +67,6 @@ def numerical(
     *,
     still: Mapping[str, Array] | None = None,
     seed: int = 0,
-    outputs_only: bool = False,
 ) -> Differentiated:
     """Outputs in double precision, and the gradient of Σ dout·y for every differentiable argument.
 
@@ -83,10 +82,7 @@ def numerical(
     derivatives: dict[str, Derivative] = {}
     own_error: dict[str, Array] = {}
     notes: dict[str, str] = {}
-    differentiable = [] if outputs_only else [*record.differentiable_inputs, *record.parameters]
-    if record.convention == "network":
-        differentiable = list(parameters)
-    for name in differentiable:
+    for name in record.differentiated:
         point = {**inputs, **parameters}[name]
         rng = np.random.default_rng((seed, len(derivatives)))
         fixed = (still or {}).get(name)
