@@ -27,6 +27,8 @@ from oracle.subjects.interface import Handle, Subject, SubjectError
 
 #: The complex step in units of the entry it moves: h² f'''/f' is 2⁻¹²⁰ for 1/x, the least smooth of ours.
 COMPLEX_STEP = 2.0**-60
+#: Entries up to this size are where functions change.
+TAME = 4.0
 #: The first step of a central difference, and how often it is halved. Truncation falls by 4 with each
 #: halving and by 4 again with each column of the table; rounding grows by 2.
 FIRST_STEP = 2.0**-6
@@ -152,11 +154,10 @@ def _differentiate(
         direction = np.where(fixed, 0.0, direction) if fixed is not None else direction
         try:
             complex_function = _Function(subject, inputs, parameters, name, np.complex128)
-            # Also at a tame point: where a function is flat (a sigmoid at 300) any derivative would agree.
-            tame = 2 * point / (1 + np.abs(point))
-            distrust = _distrust(complex_function, real, point, direction) or _distrust(
-                complex_function, real, tame, direction
-            )
+            distrust = _distrust(complex_function, real, point, direction)
+            if distrust is None and np.any(np.abs(point) > TAME):
+                # Where a function is flat (a sigmoid at 300) any derivative would have agreed.
+                distrust = _distrust(complex_function, real, TAME * point / (TAME + np.abs(point)), direction)
         except (SubjectError, np.exceptions.ComplexWarning) as error:
             distrust = str(error)
         if distrust is None:
