@@ -19,7 +19,7 @@ def rng() -> np.random.Generator:
 def complex_step() -> Callable[[Callable[[Array], Any], Array], Array]:
     """Return derivative(f, x): ∂f/∂x for an analytic scalar f, by the complex step.
 
-    Im f(x + ih) / h has no cancellation; its error is h² relative, so that with h = 1e-20 rounding alone is left.
+    Im f(x + ih) / h has no cancellation; its error is h² relative: with h = 1e-20 rounding alone is left.
     """
 
     def derivative(f: Callable[[Array], Any], x: Array) -> Array:

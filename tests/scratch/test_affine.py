@@ -5,7 +5,7 @@ import pytest
 
 from scratch import Affine
 
-# Sums of at most 24 products of normal numbers, in another order: 24 · eps · (the sum of the moduli, below 40).
+# Sums of at most 24 products of normal numbers, in another order: 24 · eps · (the sum of moduli, below 40).
 ATOL = 24 * np.finfo(np.float64).eps * 40
 
 

@@ -1,0 +1,118 @@
+"""Exponentials without the two cancellations that cost a textbook softmax or sigmoid all its digits.
+
+1.  1 − y, with y rounded near 1, is wrong in every digit. exp(−|x|), or the sum of the *other* exponentials,
+    is known before that rounding, and gives 1 − y without a subtraction.
+2.  x − max(x) is rounded before exp sees it, which costs up to |x| ulp. The rounding error of one subtraction
+    is itself a floating-point number (two-sum) and corrects exp to first order.
+
+Everything here works in float64 or complex128 and rounds nowhere to float32. Complex numbers go through the
+same analytic expressions; where there is a branch, the real part decides.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scratch._inputs import Array
+
+
+def in_double(x: Array) -> Array:
+    """Return x in float64, or in complex128 if it is complex; for reading only."""
+    return x.astype(np.complex128 if x.dtype.kind == "c" else np.float64, copy=False)
+
+
+def exp_minus_abs(x: Array) -> Array:
+    """Return exp(−|x|), which never overflows; for complex x exp(−x) or exp(x), whichever has modulus at most 1."""
+    return np.asarray(np.exp(np.where(x.real >= 0, -x, x)))
+
+
+def log1p(z: Array) -> Array:
+    """Return log(1 + z), accurate for small z in both parts.
+
+    NumPy's complex log1p loses the real part of a small z = a + ib; here it is, from |1 + z|²,
+    ½ · log1p(a · (2 + a) + b²) + i · arctan2(b, 1 + a).
+    """
+    if z.dtype.kind != "c":
+        return np.asarray(np.log1p(z))
+    a, b = z.real, z.imag
+    return np.asarray(0.5 * np.log1p(a * (2 + a) + b * b) + 1j * np.arctan2(b, 1 + a))
+
+
+def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
+    """Return s = fl(a + b) and its rounding error r: a + b = s + r exactly; r = 0 where s is not finite.
+
+    Source: Knuth's two-sum; Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.3.
+    Complex numbers are added part by part, and so are their errors.
+    """
+    s = a + b
+    added = s - a  # what of b has arrived in s
+    r = (a - (s - added)) + (b - added)
+    return s, np.where(np.isfinite(s), r, 0.0)
+
+
+def weighted(weight: Array, value: Array) -> Array:
+    """Return weight · value, where a weight of 0 gives 0 even of an infinite value."""
+    return np.where(weight == 0, 0.0, weight * value)
+
+
+def sum_and_error(x: Array) -> tuple[Array, Array]:
+    """Return S and s along the last axis, kept: S + s is the sum of x to about twice the working precision.
+
+    x is not negative (its real part, where it is complex). sigma is a power of two above the sum, so that of
+    each entry (sigma + x) − sigma leaves the leading digits, all multiples of one number: their sum is exact.
+
+    Source: Rump, Ogita and Oishi, Accurate floating-point summation, part I (2008), algorithm ExtractVector.
+    """
+    _, exponent = np.frexp(x.real.max(axis=-1, keepdims=True))
+    sigma = np.ldexp(1.0, exponent + x.shape[-1].bit_length())
+    leading = (sigma + x) - sigma
+    return leading.sum(axis=-1, keepdims=True), (x - leading).sum(axis=-1, keepdims=True)
+
+
+class Exponentials:
+    """The exponentials behind softmax, and what softmax and its loss are made of, each to a few ulp.
+
+    x is float64 or complex128, shape (..., C) with C >= 1; the classes are the last axis. x_m = M is the
+    largest score (for complex x the largest real part), and
+
+        e_k = exp(x_k − M),   R = Σ_{k≠m} e_k (the others than m),   S = 1 + R.
+
+    What rounding takes from x_k − M, from R and from S is known and kept: r, rest and s.
+    """
+
+    def __init__(self, x: Array) -> None:
+        # NumPy orders complex numbers by their real part first; among equals it does not matter which is M.
+        M = x.max(axis=-1, keepdims=True)
+        self.is_m = np.arange(x.shape[-1]) == x.argmax(axis=-1, keepdims=True)
+        self.below = M - x
+
+        d, self.r = two_sum(x, -M)
+        self.e = np.exp(d)
+        self.others = np.where(self.is_m, 0.0, self.e + self.e * self.r)  # exp(d + r) to first order
+
+        R, self.rest = sum_and_error(self.others)
+        self.R = R + (M - M)  # + 0, or NaN where M is infinite, as IEEE says of the sum
+
+    def y(self) -> Array:
+        """Return softmax, y_i = e_i / S."""
+        S, s = self._sum_of_all()
+        return (self.e + self.e * (self.r - s)) / S
+
+    def one_minus_y(self) -> Array:
+        """Return 1 − y_i = (S − e_i) / S: (1 + (R − e_i)) / S for i ≠ m, R / S for m.
+
+        R − e_i loses nothing that the 1 before it would show; S − e_m would lose everything.
+        """
+        S, s = self._sum_of_all()
+        R = self.R + self.rest
+        but_i = np.where(self.is_m, R, 1 + (R - self.others))
+        return (but_i - but_i * s) / S
+
+    def minus_log_y(self) -> Array:
+        """Return −log y_i = (M − x_i) + log1p(R): two terms that are never negative, so nothing cancels."""
+        return self.below + log1p(self.R + self.rest)
+
+    def _sum_of_all(self) -> tuple[Array, Array]:
+        """Return S and s, with which the sum of all exponentials is S · (1 + s), s as small as a rounding."""
+        S, error = two_sum(self.R, np.ones_like(self.R))
+        return S, (error + self.rest) / S

@@ -1,0 +1,1 @@
+"""Worked examples, each runnable: python -m scratch.examples.apple_graph, and so on."""

@@ -1,0 +1,61 @@
+"""The tricks behind the precision: what rounding takes away is known exactly."""
+
+from fractions import Fraction
+
+import mpmath
+import numpy as np
+import pytest
+
+from scratch._precise import log1p, sum_and_error, two_sum, weighted
+
+
+def test_two_sum_is_exact(rng):
+    a, b = rng.standard_normal((2, 200)) * 2.0 ** rng.integers(-60, 60, (2, 200))
+    s, r = two_sum(a, b)
+    np.testing.assert_array_equal(s, a + b)
+    for entry in zip(a, b, s, r, strict=True):
+        first, second, total, error = map(Fraction, entry)
+        assert first + second == total + error
+    assert r.any()
+
+
+def test_two_sum_of_complex_numbers_is_exact_in_both_parts(rng):
+    a, b = rng.standard_normal((2, 50)) + 1j * rng.standard_normal((2, 50)) * 1e-20
+    s, r = two_sum(a, b)
+    for part in ("real", "imag"):
+        expected = two_sum(getattr(a, part), getattr(b, part))
+        np.testing.assert_array_equal((getattr(s, part), getattr(r, part)), expected)
+
+
+def test_two_sum_beyond_float64_has_no_error_term():
+    with np.errstate(all="ignore"):  # as its callers do
+        _, r = two_sum(np.array([1e308, -np.inf]), np.array([1e308, 1.0]))
+    np.testing.assert_array_equal(r, [0, 0])
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 100, 1000])
+@pytest.mark.parametrize("scale", [1.0, 1e-300, 1e5], ids=["near 1", "small", "large"])
+def test_sum_and_error(size, scale, rng):
+    x = np.exp(-rng.random((20, size)) * 30) * scale
+    S, s = sum_and_error(x)
+    assert S.shape == s.shape == (20, 1)
+    for row, leading, rest in zip(x, S[:, 0], s[:, 0], strict=True):
+        exact = sum(map(Fraction, row))
+        # The leading digits are added without an error; the rest is below size · eps of the sum, and its own
+        # rounding errors below size · eps of that.
+        assert abs(Fraction(leading) + Fraction(rest) - exact) <= (size * Fraction(2) ** -52) ** 2 * exact
+
+
+def test_complex_log1p(rng):
+    z = 10.0 ** rng.uniform(-25, 2, 100) + 1j * rng.standard_normal(100) * 10.0 ** rng.uniform(-25, 2, 100)
+    with mpmath.workprec(200):
+        truth = [mpmath.log(1 + mpmath.mpc(number.real, number.imag)) for number in z]
+    # log1p and arctan2 to 1 ulp each, their arguments to two roundings more.
+    np.testing.assert_allclose(log1p(z).real, [float(w.real) for w in truth], rtol=1e-15)
+    np.testing.assert_allclose(log1p(z).imag, [float(w.imag) for w in truth], rtol=1e-15)
+
+
+def test_a_weight_of_zero_outweighs_infinity():
+    with np.errstate(all="ignore"):  # as its callers do
+        result = weighted(np.array([0.0, -0.0, 2.0]), np.array([np.inf, np.nan, 3.0]))
+    np.testing.assert_array_equal(result, [0, 0, 6])
