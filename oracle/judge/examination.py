@@ -69,6 +69,15 @@ class Examination:
         about = (f.evidence for f in self.findings if f.quantity in (quantity, ""))
         return decide(about, with_autograd=self.with_autograd)
 
+    @property
+    def decisive(self) -> list[Finding]:
+        """The first finding of each check, without the notes: what the verdict rests on."""
+        first: dict[str, Finding] = {}
+        for finding in self.findings:
+            if finding.evidence is not Evidence.WORTH_KNOWING:
+                first.setdefault(finding.check, finding)
+        return list(first.values())
+
     def failing_checks(self) -> set[str]:
         return {finding.check for finding in self.findings}
 

@@ -63,7 +63,7 @@ def build_report(
     return {
         "schema": SCHEMA,
         "kind": "report",
-        "environment": environment(seed, command),
+        "environment": {**environment(seed, command), "data": ", ".join(real_data)},
         "summary": _summary(examined, not_run or {}),
         "rows": [row for one in examined for row in _rows(one)],
         "checks": [entry for one in examined for entry in _checks(one)],
