@@ -90,9 +90,9 @@ def _report(arguments: argparse.Namespace, command: str) -> int:
     # Here, so that --help and a usage error do not wait for NumPy and hypothesis.
     from oracle.data.digits import load_digits
     from oracle.data.mnist import load_mnist
+    from oracle.files import require_writable_directory, write_together
     from oracle.judge.verdict import FAULTS
     from oracle.judge.verdict import RIGHT as VERDICT_RIGHT
-    from oracle.reporting.files import require_writable_directory, write_together
     from oracle.reporting.plan import DTYPES, SAMPLES, select_records
     from oracle.reporting.progress import Bar
     from oracle.reporting.render import markdown, terminal, to_json

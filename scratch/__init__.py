@@ -17,11 +17,15 @@ from scratch.differentiation import numerical_gradient
 from scratch.graph import AddLayer, ExpLayer, MulLayer, ReciprocalLayer
 from scratch.losses import IdentityWithLoss, SigmoidWithLoss, SoftmaxWithLoss, cross_entropy_error, softmax
 from scratch.networks import MultiLayerNet, Parameters, TwoLayerNet
+from scratch.training import SGD, Batches, History, Step, Trainer
 
 __all__ = [
+    "SGD",
     "AddLayer",
     "Affine",
+    "Batches",
     "ExpLayer",
+    "History",
     "IdentityWithLoss",
     "MulLayer",
     "MultiLayerNet",
@@ -31,6 +35,8 @@ __all__ = [
     "Sigmoid",
     "SigmoidWithLoss",
     "SoftmaxWithLoss",
+    "Step",
+    "Trainer",
     "TwoLayerNet",
     "cross_entropy_error",
     "numerical_gradient",

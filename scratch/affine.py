@@ -96,16 +96,24 @@ class Affine(Layer):
             TypeError: dout is not real, or the last forward was complex.
             ValueError: dout does not have the shape of y.
         """
-        dout = self._upstream(dout)
-        dtype = dout.dtype
-        dout = dout.reshape(len(self._x), dout.shape[-1])  # one sample is a batch of one
-        W = self._parameters()[0].astype(dtype, copy=False)
-        x = self._x.astype(dtype, copy=False)
-
-        dx = dout @ W.T
-        self.dW = x.T @ dout
-        self.db = dout.sum(axis=0)
+        rows = self.differentiate_parameters(dout)
+        W = self._parameters()[0].astype(rows.dtype, copy=False)
+        dx = rows @ W.T
         return dx.reshape(self._x_shape)
+
+    @ieee
+    def differentiate_parameters(self, dout: ArrayLike) -> Array:
+        """Set dW = xᵀ dout and db = Σ_n dout without computing dx, and return dout as rows (N, M).
+
+        It is what `backward` does first, and all that the first layer of a network has to do. Arguments and what is
+        raised are those of `backward`; the rows may share memory with dout.
+        """
+        dout = self._upstream(dout)
+        rows = dout.reshape(len(self._x), dout.shape[-1])  # one sample is a batch of one
+        x = self._x.astype(rows.dtype, copy=False)
+        self.dW = x.T @ rows
+        self.db = rows.sum(axis=0)
+        return rows
 
     def _parameters(self) -> tuple[Array, Array]:
         """Return W and b as they are now, for reading only."""

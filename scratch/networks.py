@@ -247,7 +247,11 @@ class MultiLayerNet:
         return float(np.mean(np.argmax(scores, axis=-1) == np.argmax(target, axis=-1)))
 
     def gradient(self, x: ArrayLike, t: ArrayLike) -> dict[str, Array]:
-        """Return ∂loss/∂p for every parameter p by backpropagation.
+        """Return ∂loss/∂p for every parameter p by backpropagation; `loss_and_gradient` without the loss."""
+        return self.loss_and_gradient(x, t)[1]
+
+    def loss_and_gradient(self, x: ArrayLike, t: ArrayLike) -> tuple[Any, dict[str, Array]]:
+        """Return the loss and ∂loss/∂p for every parameter p by backpropagation: one forward, one backward.
 
         Args:
             x, t: as in `loss`.
@@ -260,18 +264,21 @@ class MultiLayerNet:
             TypeError, ValueError: as `loss`; TypeError for a complex128 network.
         """
         self._refuse_complex("gradient")
-        self.loss(x, t)
+        loss = self.loss(x, t)
 
         dout = self.last_layer.backward()
-        for layer in reversed(self.layers.values()):
+        first, *others = self.layers.values()
+        for layer in reversed(others):
             dout = layer.backward(dout)
+        assert isinstance(first, Affine)
+        first.differentiate_parameters(dout)  # nobody asks for the gradient of the data
 
         gradients: dict[str, Array] = {}
         for k, affine in enumerate(self._affines(), start=1):
             assert affine.dW is not None  # backward has just set both
             assert affine.db is not None
             gradients[f"W{k}"], gradients[f"b{k}"] = affine.dW, affine.db
-        return gradients
+        return loss, gradients
 
     def numerical_gradient(self, x: ArrayLike, t: ArrayLike, h: float = 1e-4) -> dict[str, Array]:
         """Return ∂loss/∂p for every parameter p by central differences, element by element.

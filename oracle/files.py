@@ -12,16 +12,16 @@ from oracle.errors import InputError
 PathLike = str | os.PathLike[str]
 
 
-def write_atomically(path: PathLike, text: str) -> None:
-    """Write a text file (UTF-8, lines ending in \\n) that a reader sees either as it was or complete.
+def write_atomically(path: PathLike, content: str | bytes) -> None:
+    """Write a file (text as UTF-8, lines ending in \\n) that a reader sees either as it was or complete.
 
     Raises InputError where it cannot be written; the file is then what it was before.
     """
-    write_together({Path(path): text})
+    write_together({Path(path): content})
 
 
-def write_together(texts: Mapping[Path, str]) -> None:
-    """Write several text files as `write_atomically` does; none is replaced unless all can be written.
+def write_together(contents: Mapping[Path, str | bytes]) -> None:
+    """Write several files as `write_atomically` does; none is replaced unless all can be written.
 
     Everything is first written and flushed to disk beside its destination; only renaming is left for the end.
     Several renames are not one: a crash of the machine between two of them leaves the first file new and the
@@ -32,14 +32,14 @@ def write_together(texts: Mapping[Path, str]) -> None:
     """
     pending: list[tuple[Path, Path]] = []
     try:
-        for path, text in texts.items():
+        for path, content in contents.items():
             # A link stays a link: what it points to is replaced.
             target = Path(os.path.realpath(path))
             _require_replaceable(target)
             temporary = _temporary_beside(target)
             pending.append((temporary, target))
             try:
-                _write_and_sync(temporary, text)
+                _write_and_sync(temporary, content)
             except OSError as error:
                 raise _unwritable(target, error) from error
         for temporary, target in pending:
@@ -99,10 +99,11 @@ def _temporary_beside(target: Path) -> Path:
     return target.with_name(f".oracle-{secrets.token_hex(8)}.tmp")
 
 
-def _write_and_sync(path: Path, text: str) -> None:
+def _write_and_sync(path: Path, content: str | bytes) -> None:
     # Not tempfile: its files are readable by their owner only, and this one becomes the report.
-    with path.open("x", encoding="utf-8", newline="\n") as file:
-        file.write(text)
+    data = content if isinstance(content, bytes) else content.encode("utf-8")
+    with path.open("xb") as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
 

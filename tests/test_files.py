@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from oracle.errors import InputError
-from oracle.reporting.files import require_writable_directory, write_atomically, write_together
+from oracle.files import require_writable_directory, write_atomically, write_together
 
 
 def names(directory: Path) -> list[str]:
