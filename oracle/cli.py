@@ -55,15 +55,53 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument(
         "--dtype", action="append", choices=("float64", "float32"), help="only this dtype; may be repeated"
     )
-    report.add_argument(
+    _add_mnist(report)
+    _add_common(report)
+    report.set_defaults(run=_report)
+    _add_train(commands)
+    return parser
+
+
+def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    train = commands.add_parser(
+        "train",
+        help="train a network of scratch beside its PyTorch twin",
+        description="Train a network of scratch and its PyTorch twin from the same weights over the same batches, "
+        "compare them at every step, and write training.md, training.json and training.png.",
+    )
+    train.add_argument(
+        "--net", choices=("two-layer", "sigmoid", "deep"), default="two-layer", help="(default: two-layer)"
+    )
+    train.add_argument(
+        "--data", choices=("digits", "mnist"), default="digits", help="(default: digits, which need no file)"
+    )
+    _add_mnist(train)
+    train.add_argument("--download", action="store_true", help="fetch the MNIST files that --mnist DIR lacks")
+    length = train.add_mutually_exclusive_group()
+    length.add_argument("--steps", type=_positive, metavar="N", help="steps of training (default: 2000, or one epoch)")
+    length.add_argument("--epochs", type=_positive, metavar="N", help="the same in epochs")
+    train.add_argument(
+        "--batch-size", type=_positive, metavar="N", help="samples in a batch (default: that of the source)"
+    )
+    train.add_argument("--lr", type=_rate, metavar="RATE", help="learning rate (default: that of the source)")
+    train.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="(default: float64)")
+    train.add_argument("--targets", choices=("one-hot", "labels"), default="one-hot", help="(default: one-hot)")
+    train.add_argument("--save", type=Path, metavar="FILE", help="keep a checkpoint in FILE")
+    train.add_argument(
+        "--save-every", type=_positive, metavar="N", default=1000, help="steps between two (default: 1000)"
+    )
+    train.add_argument("--resume", type=Path, metavar="FILE", help="go on from a checkpoint")
+    _add_common(train)
+    train.set_defaults(run=_train)
+
+
+def _add_mnist(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
         "--mnist",
         metavar="DIR",
         default=os.environ.get("MNIST_DIR") or None,
-        help="directory with the four MNIST files, gzipped or not (default: the variable MNIST_DIR)",
+        help="directory with the MNIST files (default: the variable MNIST_DIR)",
     )
-    _add_common(report)
-    report.set_defaults(run=_report)
-    return parser
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
@@ -84,6 +122,22 @@ def _seed(text: str) -> int:
     if not 0 <= seed < 2**32:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
     return seed
+
+
+def _positive(text: str) -> int:
+    if not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return rate
 
 
 def _report(arguments: argparse.Namespace, command: str) -> int:
@@ -130,3 +184,86 @@ def _report(arguments: argparse.Namespace, command: str) -> int:
         print(f"Written: {', '.join(str(path) for path in files)}")
     verdict = report["summary"]["verdict"]
     return WRONG if verdict in FAULTS or (arguments.strict and verdict != VERDICT_RIGHT) else RIGHT
+
+
+def _train(arguments: argparse.Namespace, command: str) -> int:
+    from oracle.data import download_mnist, load_mnist, split_digits
+    from oracle.files import require_writable_directory, write_together
+    from oracle.reporting.progress import Bar
+    from oracle.reporting.render import to_json
+    from oracle.reporting.training import can_draw, picture, to_report, training_lines, training_markdown
+    from oracle.training.run import train, train_in_printed_order
+    from oracle.training.settings import PRESETS, Settings, prepare
+
+    directory = require_writable_directory(arguments.out)
+    for file in (arguments.save, Path(arguments.json) if arguments.json not in (None, "-") else None):
+        if file is not None:
+            require_writable_directory(file.parent)
+    if arguments.data == "mnist":
+        if not arguments.mnist:
+            raise InputError("--data mnist: no directory with the MNIST files; name it with --mnist DIR or MNIST_DIR")
+        if arguments.download:
+            download_mnist(arguments.mnist, progress=not arguments.quiet)
+        digits = load_mnist(arguments.mnist, "train"), load_mnist(arguments.mnist, "test")
+    else:
+        digits = split_digits(arguments.seed)
+    preset = PRESETS[arguments.net]
+    batch_size = arguments.batch_size or preset.batch_size
+    settings = Settings(
+        net=arguments.net,
+        data=arguments.data,
+        steps=_steps(arguments, preset.order, preset.epochs, len(digits[0]), batch_size),
+        batch_size=batch_size,
+        learning_rate=arguments.lr or preset.learning_rate,
+        dtype=arguments.dtype,
+        targets=arguments.targets,
+        seed=arguments.seed,
+        train_samples=len(digits[0]),
+        test_samples=len(digits[1]),
+    )
+    samples = prepare(settings, *digits)
+    shows_printed_order = preset.has_printed_order and batch_size == 1
+    printed = None
+    with Bar(shown=not arguments.quiet) as bar:
+        bar.start(settings.steps * (1 + shows_printed_order))
+        run = train(
+            settings,
+            samples,
+            save=arguments.save,
+            save_every=arguments.save_every,
+            resume=arguments.resume,
+            on_step=lambda step: bar.step(f"loss {step.loss:.4f}"),
+            warn=lambda text: print(f"oracle: {text}", file=sys.stderr),
+        )
+        if shows_printed_order and not run.interrupted:
+            printed = train_in_printed_order(
+                settings, samples, settings.steps, lambda: bar.step("in the printed order")
+            )
+    report = to_report(run, command=command, printed=printed)
+    as_json = to_json(report)
+    files: dict[Path, str | bytes] = {directory / "training.json": as_json}
+    if can_draw():
+        files[directory / "training.png"] = picture(report, run)
+    files[directory / "training.md"] = training_markdown(report, "training.png" if can_draw() else None)
+    if arguments.json and arguments.json != "-":
+        files[Path(arguments.json)] = as_json
+    write_together(files)
+    if arguments.json == "-":
+        sys.stdout.write(as_json)
+    elif not arguments.quiet:
+        print("\n".join(training_lines(report)))
+        print(f"Written: {', '.join(str(path) for path in files)}")
+    if run.interrupted:
+        return INTERRUPTED
+    return WRONG if report["summary"]["verdict"] != "right" else RIGHT
+
+
+def _steps(arguments: argparse.Namespace, order: str, epochs: int | None, samples: int, batch_size: int) -> int:
+    """The number of steps asked for, in steps or epochs."""
+    if arguments.steps:
+        return int(arguments.steps)
+    epochs = arguments.epochs or epochs
+    if epochs is None:
+        return 2000
+    whole = samples // batch_size if order == "replacement" else -(-samples // batch_size)
+    return int(epochs) * max(whole, 1)

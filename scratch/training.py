@@ -191,33 +191,43 @@ class Trainer:
         """The number of steps in the history."""
         return len(self.history.loss)
 
-    def step(self, indices: Array | None = None) -> Step:
-        """Draw a batch (or take ``indices``), compute loss and gradients, update the parameters."""
+    def step(self) -> Step:
+        """Draw a batch, compute loss and gradients, update the parameters."""
         started = time.perf_counter()
-        if self.steps_done == 0:
-            self._evaluate()
-        if indices is None:
-            indices = self.batches.draw()
+        indices = self.batches.draw()
         loss, gradients = self.loss_and_gradient(self.x[indices], self.t[indices])
         self.optimizer.update(self.net.params, gradients)
         self.history.loss.append(float(loss))
-        if self.steps_done % self.batches.steps_per_epoch == 0:
-            self._evaluate()
         self.history.seconds += time.perf_counter() - started
         return Step(indices, float(loss), gradients)
 
     def run(self, steps: int, on_step: Callable[[Step], None] | None = None) -> History:
         """Train until ``steps`` are done, those of an earlier run included, and return the history.
 
-        ``on_step`` is called after every step.
+        Accuracies are taken before the first step and after every epoch. ``on_step`` is called after every step.
         """
+        if self.at_the_start:
+            self.evaluate()
         while self.steps_done < steps:
             step = self.step()
+            if self.at_the_end_of_an_epoch:
+                self.evaluate()
             if on_step is not None:
                 on_step(step)
         return self.history
 
-    def _evaluate(self) -> None:
+    @property
+    def at_the_start(self) -> bool:
+        """Whether nothing has been done yet."""
+        return self.steps_done == 0 and not self.history.train_accuracy
+
+    @property
+    def at_the_end_of_an_epoch(self) -> bool:
+        """Whether the newest step was the last of an epoch."""
+        return self.steps_done > 0 and self.steps_done % self.batches.steps_per_epoch == 0
+
+    def evaluate(self) -> None:
+        """Add the accuracies of the network as it is to the history."""
         self.history.train_accuracy.append(self.net.accuracy(self.x, self.t))
         if self.x_test is not None and self.t_test is not None:
             self.history.test_accuracy.append(self.net.accuracy(self.x_test, self.t_test))

@@ -27,7 +27,7 @@ def load_digits() -> Digits:
     """Return scikit-learn's 8x8 digits in the order of their file: images (1797, 64), labels (1797,).
 
     They come with scikit-learn, so nothing is downloaded. Neighbours in the file were written by the same
-    hand: a split for training has to be shuffled.
+    hand: a split for training has to be shuffled, as `split_digits` does.
     """
     # Imported here because scikit-learn takes longer to import than everything else on this floor together.
     from sklearn.datasets import load_digits as sklearn_digits
@@ -35,6 +35,23 @@ def load_digits() -> Digits:
     images, labels = sklearn_digits(return_X_y=True)
     # Each pixel counts the dark ones among 4x4 smaller ones: 0..16, and a division by 16 is exact.
     return Digits(np.asarray(images, dtype=np.float64) / 16.0, np.asarray(labels, dtype=np.intp))
+
+
+def split_digits(seed: int | np.random.Generator, test: int = 360) -> tuple[Digits, Digits]:
+    """Return scikit-learn's digits, shuffled by the seed, as (train, test): 1,437 and 360 of the 1,797.
+
+    seed: decides the order; the same one gives the same split. A Generator is drawn from once.
+    test: how many go to the test digits, all others to the training ones; no digit is in both.
+
+    The arrays are copies that belong to the caller. Raises ValueError for a `test` that leaves either part empty.
+    """
+    digits = load_digits()
+    if not 0 < test < len(digits):
+        raise ValueError(f"split_digits: test = {test}, but 1..{len(digits) - 1} of {len(digits)} digits are required")
+    order = np.random.default_rng(seed).permutation(len(digits))
+    parts = order[:-test], order[-test:]
+    train_digits, test_digits = (Digits(digits.images[part], digits.labels[part]) for part in parts)
+    return train_digits, test_digits
 
 
 def one_hot(labels: ArrayLike, classes: int) -> NDArray[np.float64]:

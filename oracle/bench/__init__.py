@@ -1,0 +1,1 @@
+"""Timings side by side: ratios within one run, on the same threads."""
