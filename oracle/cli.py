@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from oracle.errors import InputError
@@ -59,7 +60,24 @@ def _parser() -> argparse.ArgumentParser:
     _add_common(report)
     report.set_defaults(run=_report)
     _add_train(commands)
+    _add_bench(commands)
     return parser
+
+
+def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    bench = commands.add_parser("bench", help="time things side by side, on the same threads in one run")
+    subjects = bench.add_subparsers(title="what to time", required=True, metavar="WHAT")
+    train = subjects.add_parser(
+        "train",
+        help="a step of training: textbook, PyTorch, scratch, and the matrix products alone",
+        description="Time a step of training in interleaved rounds and write bench_train.md and bench_train.json. Set "
+        "OMP_NUM_THREADS before, so that NumPy and PyTorch use the same number of threads.",
+    )
+    train.add_argument(
+        "--rounds", type=_positive, metavar="N", default=30, help="rounds to take the median of (default: 30)"
+    )
+    _add_common(train)
+    train.set_defaults(run=_bench_train)
 
 
 def _add_train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -267,3 +285,33 @@ def _steps(arguments: argparse.Namespace, order: str, epochs: int | None, sample
         return 2000
     whole = samples // batch_size if order == "replacement" else -(-samples // batch_size)
     return int(epochs) * max(whole, 1)
+
+
+def _bench_train(arguments: argparse.Namespace, command: str) -> int:
+    from oracle.bench.train import time_parts, time_training
+    from oracle.files import require_writable_directory, write_together
+    from oracle.reporting.bench import bench_lines, bench_markdown, to_bench_report
+    from oracle.reporting.plan import DTYPES
+    from oracle.reporting.progress import Bar
+    from oracle.reporting.render import to_json
+
+    directory = require_writable_directory(arguments.out)
+    options = {"rounds": arguments.rounds, "repeats": 50, "seed": arguments.seed}
+    with Bar(shown=not arguments.quiet) as bar:
+        bar.start(len(DTYPES) * (arguments.rounds + 1))
+        rows = {dtype: time_training(dtype, **options, on_round=partial(bar.step, dtype)) for dtype in DTYPES}
+        parts = {dtype: time_parts(dtype, **options) for dtype in DTYPES}
+    report = to_bench_report(rows, parts, seed=arguments.seed, command=command)
+    as_json = to_json(report)
+    files: dict[Path, str | bytes] = {
+        directory / "bench_train.md": bench_markdown(report),
+        directory / "bench_train.json": as_json,
+    }
+    if arguments.json and arguments.json != "-":
+        files[Path(arguments.json)] = as_json
+    write_together(files)
+    if arguments.json == "-":
+        sys.stdout.write(as_json)
+    elif not arguments.quiet:
+        print("\n\n".join(bench_lines(report)))
+    return RIGHT

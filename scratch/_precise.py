@@ -77,42 +77,41 @@ class Exponentials:
 
         e_k = exp(x_k − M),   R = Σ_{k≠m} e_k (the others than m),   S = 1 + R.
 
-    What rounding takes from x_k − M, from R and from S is known and kept: r, rest and s.
+    What rounding takes from x_k − M, from R and from S is known and kept: r, rest and s. Where the result is rounded to
+    float32 these are beyond its last digit, and `corrected` is False: they are then 0 and not computed.
     """
 
-    def __init__(self, x: Array) -> None:
+    def __init__(self, x: Array, *, corrected: bool = True) -> None:
         # NumPy orders complex numbers by their real part first; among equals it does not matter which is M.
         M = x.max(axis=-1, keepdims=True)
-        self.is_m = np.arange(x.shape[-1]) == x.argmax(axis=-1, keepdims=True)
-        self.below = M - x
+        self._is_m = np.arange(x.shape[-1]) == x.argmax(axis=-1, keepdims=True)
+        self._corrected = corrected
+        if corrected:
+            self._d, self._r = two_sum(x, -M)
+            self._e = np.exp(self._d)
+            self._others = np.where(self._is_m, 0.0, self._e + self._e * self._r)  # exp(d + r) to first order
+            R, self._rest = sum_and_error(self._others)
+        else:
+            self._d = x - M
+            self._e = np.exp(self._d)
+            self._others = np.where(self._is_m, 0.0, self._e)
+            R, self._rest = self._others.sum(axis=-1, keepdims=True), np.zeros(())
+        self._R = R + (M - M)  # + 0, or NaN where M is infinite, as IEEE says of the sum
 
-        d, self.r = two_sum(x, -M)
-        self.e = np.exp(d)
-        self.others = np.where(self.is_m, 0.0, self.e + self.e * self.r)  # exp(d + r) to first order
-
-        R, self.rest = sum_and_error(self.others)
-        self.R = R + (M - M)  # + 0, or NaN where M is infinite, as IEEE says of the sum
-
-    def y(self) -> Array:
-        """Return softmax, y_i = e_i / S."""
-        S, s = self._sum_of_all()
-        return (self.e + self.e * (self.r - s)) / S
-
-    def one_minus_y(self) -> Array:
-        """Return 1 − y_i = (S − e_i) / S: (1 + (R − e_i)) / S for i ≠ m, R / S for m.
+    def y_and_one_minus_y(self) -> tuple[Array, Array]:
+        """Return softmax, y_i = e_i / S, and 1 − y_i = (S − e_i) / S, which is (1 + (R − e_i)) / S, but R / S for m.
 
         R − e_i loses nothing that the 1 before it would show; S − e_m would lose everything.
         """
-        S, s = self._sum_of_all()
-        R = self.R + self.rest
-        but_i = np.where(self.is_m, R, 1 + (R - self.others))
-        return (but_i - but_i * s) / S
+        R = self._R + self._rest
+        but_i = np.where(self._is_m, R, 1 + (R - self._others))
+        if not self._corrected:
+            S = 1 + R
+            return self._e / S, but_i / S
+        S, error = two_sum(self._R, np.ones_like(self._R))
+        s = (error + self._rest) / S  # the sum of all exponentials is S · (1 + s)
+        return (self._e + self._e * (self._r - s)) / S, (but_i - but_i * s) / S
 
     def minus_log_y(self) -> Array:
         """Return −log y_i = (M − x_i) + log1p(R): two terms that are never negative, so nothing cancels."""
-        return self.below + log1p(self.R + self.rest)
-
-    def _sum_of_all(self) -> tuple[Array, Array]:
-        """Return S and s, with which the sum of all exponentials is S · (1 + s), s as small as a rounding."""
-        S, error = two_sum(self.R, np.ones_like(self.R))
-        return S, (error + self.rest) / S
+        return log1p(self._R + self._rest) - self._d

@@ -40,7 +40,7 @@ def softmax(x: ArrayLike) -> Array:
     x = read_array("softmax", "x", x, complex_too=True)
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError(f"softmax: x has shape {x.shape}; required: (..., C) with C >= 1")
-    y = Exponentials(in_double(x)).y()
+    y, _ = Exponentials(in_double(x)).y_and_one_minus_y()
     return np.asarray(y, dtype=x.dtype)
 
 
@@ -137,7 +137,7 @@ class SoftmaxWithLoss(Loss):
                 target.
         """
         x, t = self._read(x, t)
-        self._exponentials = Exponentials(x)
+        self._exponentials = Exponentials(x, corrected=self._y_dtype != np.float32)
         self._t = t
         minus_log_y = self._exponentials.minus_log_y()
         return self._rounded(np.sum(weighted(t, minus_log_y)) / len(x))
@@ -155,7 +155,7 @@ class SoftmaxWithLoss(Loss):
             ValueError: dout is not a scalar.
         """
         dout = self._upstream(dout)
-        y, one_minus_y = self._exponentials.y(), self._exponentials.one_minus_y()
+        y, one_minus_y = self._exponentials.y_and_one_minus_y()
         t, N = self._t, len(self._t)
         other_t = t.sum(axis=-1, keepdims=True) - t
         dx = (y * other_t - t * one_minus_y) * in_double(dout) / N

@@ -37,11 +37,15 @@ class SGD:
         if not (math.isfinite(learning_rate) and learning_rate > 0):
             raise ValueError(f"SGD: learning_rate is {learning_rate}; required: a positive, finite number")
         self.learning_rate = float(learning_rate)
+        self._steps: dict[str, Array] = {}  # memory for learning rate · gradient: large arrays are dear to allocate
 
     def update(self, params: dict[str, Array], gradients: dict[str, Array]) -> None:
         """Change every array of params in place; gradients have the same names and shapes."""
         for name, gradient in gradients.items():
-            params[name] -= self.learning_rate * gradient
+            step = self._steps.get(name)
+            if step is None or step.shape != gradient.shape or step.dtype != gradient.dtype:
+                step = self._steps[name] = np.empty_like(gradient)
+            params[name] -= np.multiply(gradient, self.learning_rate, out=step)
 
 
 class Batches:
@@ -185,6 +189,7 @@ class Trainer:
         self.t_test = None if t_test is None else np.asarray(t_test)
         self.loss_and_gradient = loss_and_gradient or net.loss_and_gradient
         self.history = History()
+        self._batch: Array | None = None
 
     @property
     def steps_done(self) -> int:
@@ -195,11 +200,18 @@ class Trainer:
         """Draw a batch, compute loss and gradients, update the parameters."""
         started = time.perf_counter()
         indices = self.batches.draw()
-        loss, gradients = self.loss_and_gradient(self.x[indices], self.t[indices])
+        loss, gradients = self.loss_and_gradient(self._gather(indices), self.t[indices])
         self.optimizer.update(self.net.params, gradients)
         self.history.loss.append(float(loss))
         self.history.seconds += time.perf_counter() - started
         return Step(indices, float(loss), gradients)
+
+    def _gather(self, indices: Array) -> Array:
+        """Return the samples of a batch, in memory that the next batch of this size takes over."""
+        if self._batch is None or len(self._batch) != len(indices):
+            self._batch = np.empty((len(indices), *self.x.shape[1:]), self.x.dtype)
+        # "clip" lets NumPy write straight into the memory; there is no index to clip.
+        return np.take(self.x, indices, axis=0, out=self._batch, mode="clip")
 
     def run(self, steps: int, on_step: Callable[[Step], None] | None = None) -> History:
         """Train until ``steps`` are done, those of an earlier run included, and return the history.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from oracle.bench.textbook import TextbookStep
 from oracle.bench.timing import Row, interleaved
 from oracle.sources.autograd import is_available
-from scratch import SGD, Batches, Trainer, TwoLayerNet
+from scratch import SGD, Affine, Batches, Trainer, TwoLayerNet
 
 Array = np.ndarray
 
@@ -72,3 +73,36 @@ def _products(x: Array, parameters: dict[str, Array]) -> Callable[[], object]:
         x.T @ hidden
 
     return products
+
+
+def time_parts(dtype: str, *, rounds: int, repeats: int, seed: int) -> list[Row]:
+    """Time the parts of a step of ours: where its time goes."""
+    rng = np.random.default_rng(seed)
+    samples = rng.random((SAMPLES, SIZES[0])).astype(dtype)
+    targets = np.eye(SIZES[-1], dtype=dtype)[rng.integers(0, SIZES[-1], SAMPLES)]
+    net = TwoLayerNet(*SIZES, rng=rng, dtype=dtype)
+    batches, optimizer = Batches(SAMPLES, BATCH, rng), SGD(LEARNING_RATE)
+    chosen = batches.draw()
+    x, t = samples[chosen], targets[chosen]
+    ways: dict[str, Callable[[], object]] = {"draw and gather the batch": lambda: samples[batches.draw()]}
+    flowing = x
+    backwards: list[tuple[str, Callable[[], object]]] = []
+    first, *others = net.layers.items()
+    for name, layer in net.layers.items():
+        ways[f"{name}.forward"] = partial(layer.forward, flowing)
+        flowing = layer.forward(flowing)
+    loss = net.last_layer
+    ways["loss forward"] = partial(loss.forward, flowing, t)
+    loss.forward(flowing, t)
+    dout = loss.backward()
+    backwards.append(("loss backward", loss.backward))
+    for name, layer in reversed(others):
+        backwards.append((f"{name}.backward", partial(layer.backward, dout)))
+        dout = layer.backward(dout)
+    name, affine = first
+    assert isinstance(affine, Affine)
+    backwards.append((f"{name}.differentiate_parameters", partial(affine.differentiate_parameters, dout)))
+    ways.update(backwards)
+    gradients = net.gradient(x, t)
+    ways["update"] = lambda: optimizer.update(net.params, gradients)
+    return interleaved(ways, rounds=rounds, repeats=repeats)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import os
-import secrets
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from oracle.errors import InputError
+from oracle.files import require_writable_directory, write_atomically
 
 
 class MnistFile(NamedTuple):
@@ -29,8 +28,8 @@ class MnistFile(NamedTuple):
     md5: str
 
 
-#: The four files, compressed as they are published. Smallest first: a directory that takes no file shows after a
-#: transfer of 4.5 kB.
+#: The four files, compressed as they are published. Smallest first: a mirror that hands out something else shows
+#: after a transfer of 4.5 kB.
 MNIST_FILES = {
     "t10k-labels-idx1-ubyte.gz": MnistFile(
         4_542,
@@ -98,15 +97,10 @@ def download_mnist(
     if not missing:
         return folder
     downloader = _http_downloader()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder}: the directory cannot be created ({_reason(error)}); name a directory that can be written"
-        ) from error
+    require_writable_directory(folder)
     shown = progress and sys.stderr is not None and sys.stderr.isatty()
     for name in missing:
-        _write(folder / name, _fetch(downloader, mirrors, folder / name, MNIST_FILES[name], shown))
+        write_atomically(folder / name, _fetch(downloader, mirrors, folder / name, MNIST_FILES[name], shown))
     return folder
 
 
@@ -190,25 +184,6 @@ def _transfer_problem(error: Exception, begun: bool) -> str:
     if isinstance(error, exceptions.ConnectionError):
         return "no connection"
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _write(target: Path, content: bytes) -> None:
-    """Write the file under another name beside its own, and rename it once it is on the disk."""
-    temporary = target.with_name(f".oracle-{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except OSError as error:
-        raise InputError(
-            f"{target}: cannot be written ({_reason(error)}); free some space, or name a directory that can be written"
-        ) from error
-    finally:
-        # After a success this name is gone already. What cannot be removed must not hide the error under way.
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _short(checksum: str) -> str:

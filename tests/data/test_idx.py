@@ -109,9 +109,7 @@ def test_other_element_type(write):
 
 
 def test_foreign_file(write):
-    assert "starts with bytes 89 50 4e 47, so it is no IDX file" in refusal(
-        write(b"\x89PNG\r\n\x1a\n" + bytes(99))
-    )
+    assert "starts with bytes 89 50 4e 47, so it is no IDX file" in refusal(write(b"\x89PNG\r\n\x1a\n" + bytes(99)))
 
 
 @pytest.mark.parametrize("name", ["pictures", "pictures.gz"])

@@ -60,6 +60,45 @@ def test_every_spelling(tmp_path, split, prefix, separator, ending):
     assert digits.labels.dtype == np.intp
 
 
+def write_csv(folder: Path, split: str) -> None:
+    """Write what `contents` has for the split as CSV."""
+    prefix = {"train": "train", "test": "t10k"}[split]
+    pixels = contents(f"{prefix}-images-idx3-ubyte").reshape(-1, 784)
+    table = np.column_stack([contents(f"{prefix}-labels-idx1-ubyte"), pixels])
+    np.savetxt(folder / f"mnist_{split}.csv", table, fmt="%d", delimiter=",")
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("limit", [None, 0, 1, 99])
+def test_csv_gives_the_same_digits_as_idx(tmp_path, folder, split, limit):
+    other = tmp_path / "csv"
+    other.mkdir()
+    write_csv(other, split)
+    expected, received = load_mnist(folder, split, limit), load_mnist(other, split, limit)
+    np.testing.assert_array_equal(received.images, expected.images)
+    np.testing.assert_array_equal(received.labels, expected.labels)
+    assert received.images.dtype == np.float64
+    assert received.labels.dtype == np.intp
+
+
+def test_idx_is_preferred_to_csv(folder):
+    (folder / "mnist_train.csv").write_text("no digits\n", encoding="utf-8")
+    assert len(load_mnist(folder)) == 4
+
+
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"])
+def test_csv_is_read_where_one_of_the_two_idx_files_is_missing(folder, name):
+    write_csv(folder, "train")
+    expected = load_mnist(folder)
+    (folder / name).unlink()
+    np.testing.assert_array_equal(load_mnist(folder).images, expected.images)
+
+
+def test_csv_of_the_other_split_does_not_help(tmp_path):
+    write_csv(tmp_path, "test")
+    assert "no train-images-idx3-ubyte[.gz] in it, nor mnist_train.csv;" in refusal(tmp_path)
+
+
 @pytest.mark.parametrize("limit", [0, 1, 3, 4, 99])
 def test_limit(folder, limit):
     whole, part = load_mnist(folder), load_mnist(folder, limit=limit)
@@ -128,6 +167,17 @@ def test_real_mnist(mnist, split, counts):
     assert digits.images.min() == 0
     assert digits.images.max() == 1
     assert np.bincount(digits.labels).tolist() == counts
+
+
+def test_real_mnist_as_csv(mnist, tmp_path):
+    """The 10,000 test digits, since a file of the training ones would be 110 MB."""
+    expected = load_mnist(mnist, "test")
+    pixels = np.rint(expected.images * 255).astype(int).tolist()
+    lines = (",".join(map(str, [label, *row])) for label, row in zip(expected.labels, pixels, strict=True))
+    (tmp_path / "mnist_test.csv").write_text("\n".join(["label" + ",pixel" * 784, *lines]), encoding="utf-8")
+    received = load_mnist(tmp_path, "test")
+    np.testing.assert_array_equal(received.images, expected.images)
+    np.testing.assert_array_equal(received.labels, expected.labels)
 
 
 def test_first_three_images_of_real_mnist(mnist):
