@@ -62,7 +62,5 @@ def test_scratch_imports_numpy_and_the_standard_library_only():
                 modules = [node.module]
             else:
                 continue
-            foreign |= {
-                f"{file.relative_to(root)}: {name}" for name in modules if name.split(".")[0] not in allowed
-            }
+            foreign |= {f"{file.relative_to(root)}: {name}" for name in modules if name.split(".")[0] not in allowed}
     assert foreign == set()

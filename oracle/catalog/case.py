@@ -70,6 +70,7 @@ def materialise(case: Case, record: LayerSpec, real_data: Mapping[str, Digits] |
     """
     rng = np.random.default_rng(case.seed)
     shapes = dict(case.shapes)
+    corner = CORNERS[case.corner]
     dtype = np.dtype(case.dtype)
     drawn: dict[str, Array] = {}
     labels: Array | None = None
@@ -88,9 +89,9 @@ def materialise(case: Case, record: LayerSpec, real_data: Mapping[str, Digits] |
             drawn[argument.name] = samples.images[: shape[0]].astype(dtype)
             labels = samples.labels[: shape[0]].astype(np.int64)
         else:
-            alter = ALTERATIONS[CORNERS[case.corner].entries] if argument.role == "input" else _as_drawn
             values = _DRAWS[argument.values](argument, shape, case.scale, rng)
-            values = alter(values, rng)
+            if argument.role == "input" or corner.parameters_too:
+                values = ALTERATIONS[corner.entries](values, rng)
             drawn[argument.name] = values if values.dtype.kind == "i" else values.astype(dtype)
     dout = rng.normal(size=shapes["dout"]).astype(dtype)
     if not record.takes_dout:

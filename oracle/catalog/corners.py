@@ -24,6 +24,8 @@ class Corner:
     least_side: int = 1
     #: How the drawn entries are altered; a key of ``oracle.catalog.case.ALTERATIONS``.
     entries: str = "as drawn"
+    #: Whether the parameters are altered like the inputs.
+    parameters_too: bool = False
     dtypes: tuple[str, ...] = ("float32", "float64")
 
 
@@ -39,12 +41,12 @@ CORNERS: dict[str, Corner] = {
         # A label array that broadcasts against the scores shows only where the two sizes agree.
         Corner("as many classes as rows", sizes={"C": "N"}),
         Corner("scalars", dimensions=(0, 0)),
-        Corner("empty", dimensions=(1, 4), least_side=0, entries="as drawn"),
+        Corner("empty", dimensions=(1, 4), least_side=0),
         # Integers become float64 in scratch, so there is nothing to ask in float32.
         Corner("integer input", entries="integers", dtypes=("float64",)),
         Corner("extreme values", entries="extremes"),
         Corner("exact zeros", entries="zeros"),
         # On inputs with one decimal sums cancel to 0 in one order of summation and to 1e-17 in another.
-        Corner("one decimal", entries="one decimal"),
+        Corner("one decimal", entries="one decimal", parameters_too=True),
     )
 }

@@ -97,15 +97,17 @@ def compare(
             mismatch,
         )
     a, e = actual.astype(np.float64), expected.astype(np.float64)
-    bounds = np.broadcast_to(np.asarray(bound, np.float64), a.shape)
-    kept = np.ones(a.shape, bool) if left_out is None else ~np.broadcast_to(left_out, a.shape)
+    bounds = _of_shape(np.asarray(bound, np.float64), a.shape, 0.0)
+    kept = ~_of_shape(np.asarray(False if left_out is None else left_out), a.shape, False)
     with np.errstate(all="ignore"):
         same = (a == e) | (np.isnan(a) & np.isnan(e))
         error = np.where(same, 0.0, np.abs(a - e))
         error = np.where(np.isnan(error), np.inf, error)
-        margin = np.where(same, 0.0, error / bounds)
+        # A bound that is not finite says nothing, and excuses nothing.
+        margin = np.where(same, 0.0, np.where(np.isfinite(bounds), error / bounds, np.inf))
         margin = np.where(np.isnan(margin), np.inf, margin)
         relative = np.where(same, 0.0, error / np.abs(e))
+        noticed = float(bounds[kept].max() / np.abs(e[kept]).max()) if np.any(e[kept]) else 0.0
     entries = int(kept.sum())
     if entries == 0:
         return Comparison(quantity, pair, case, (), 0, 0, 0, 0, 0, 0, int((~kept).sum()), 0, 0, 0, 0, 0)
@@ -129,5 +131,16 @@ def compare(
         max_abs=float(error[kept].max()),
         max_rel=float(finite_relative.max()) if finite_relative.size else 0.0,
         mean_abs=float(error[kept].mean()),
-        noticed=float(bounds[kept].max() / np.abs(e[kept]).max()) if np.any(e[kept]) else 0.0,
+        noticed=noticed,
     )
+
+
+def _of_shape(values: Array, shape: tuple[int, ...], otherwise: float | bool) -> Array:
+    """``values`` for every entry of ``shape``, or ``otherwise`` where they are those of another shape.
+
+    Two arrays may agree in a shape that is wrong; then nothing is known of what rounding does to them.
+    """
+    try:
+        return np.broadcast_to(values, shape)
+    except ValueError:
+        return np.full(shape, otherwise)

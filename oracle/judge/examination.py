@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from oracle.catalog.case import Case
 from oracle.catalog.record import LayerSpec
@@ -101,6 +101,7 @@ def examine(
         with_autograd = is_available()
     result = Examination(subject, dtype, with_autograd)
     checks = checks_for(subject.record)
+    ran_with: set[str] = set()
     for case in cases:
         result.cases += 1
         trial = Trial(subject, case, real_data, with_autograd).run()
@@ -109,14 +110,16 @@ def examine(
         if trial.error is not None:
             ran.failed += 1
             unusual = "" if case.is_plain else f" ({case.corner}, {case.layout})"
-            is_main_path = case.is_plain or required
-            evidence = Evidence.CANNOT_BE_CALLED if is_main_path else Evidence.WORTH_KNOWING
-            result.findings.append(Finding(RUNS, evidence, case, f"{trial.error}{unusual}"))
+            result.findings.append(Finding(RUNS, Evidence.CANNOT_BE_CALLED, case, f"{trial.error}{unusual}"))
             continue
+        ran_with.add(case.targets)
+        shapes_are_right = trial.shapes_are_right and trial.bounds is not None
         for check in checks:
             if not check.for_case(case):
                 continue
             if check.compares and not all(source in trial.estimates for source in check.compares):
+                continue
+            if not (shapes_are_right or check.takes_any_shape):
                 continue
             tally = result.tallies.setdefault(check.name, Tally())
             tally.cases += 1
@@ -143,8 +146,19 @@ def examine(
             if subject.record.has_backward and case.is_plain:
                 _keep_longest(result, trial)
             result.methods.update(trial.estimates["numerical"].notes.values())
+    if not required:
+        result.findings = [_weighed(finding, ran_with) for finding in result.findings]
     result.skipped = +result.skipped
     return result
+
+
+def _weighed(finding: Finding, ran_with: set[str]) -> Finding:
+    """A foreign subject may refuse a corner or a form of target, loudly, but not everything."""
+    if finding.check != RUNS:
+        return finding
+    refused_one_of_several = bool(ran_with) and (not finding.case.is_plain or finding.case.targets not in ran_with)
+    evidence = Evidence.WORTH_KNOWING if refused_one_of_several else Evidence.CANNOT_BE_CALLED
+    return replace(finding, evidence=evidence)
 
 
 def _keep_longest(result: Examination, trial: Trial) -> None:

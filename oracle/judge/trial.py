@@ -16,7 +16,7 @@ from oracle.data.digits import Digits
 from oracle.judge.bounds import OwnErrors, gradient_weight, own_error_of_backprop, own_errors
 from oracle.judge.comparison import Comparison, compare
 from oracle.judge.verdict import Evidence
-from oracle.sources.autograd import autograd
+from oracle.sources.autograd import autograd, twin_jacobians
 from oracle.sources.backprop import backprop
 from oracle.sources.estimate import Estimate
 from oracle.sources.numerical import Derivative, numerical
@@ -87,10 +87,11 @@ class Trial:
         return arrays, self.subject.open(arrays.parameters)
 
     def other(self) -> Arrays:
-        """Arrays of the same shapes with other values: every input and dout with the other sign."""
+        """Arrays of the same shapes with other values: inputs doubled and dout, both with the other sign."""
         arrays = self.arrays()
         differentiable = self.record.differentiable_inputs
-        inputs = {name: -values if name in differentiable else values for name, values in arrays.inputs.items()}
+        # Not only the sign: the derivatives of a sigmoid and of 1/x are even.
+        inputs = {name: -2 * values if name in differentiable else values for name, values in arrays.inputs.items()}
         return Arrays(inputs, arrays.parameters, -arrays.dout)
 
     def rng(self) -> np.random.Generator:
@@ -98,13 +99,19 @@ class Trial:
         return np.random.default_rng((self.case.seed, 1))
 
     def overflowed(self) -> str:
-        """NumPy's warning of an overflow during forward or backward; empty if there was none."""
-        replies = [reply for reply in (self.forward, self.backward) if reply is not None]
-        return next((text for reply in replies for text in reply.warnings if "overflow" in text), "")
+        """NumPy's warning of an overflow (or of a division by what underflowed) during a call; empty if none."""
+        texts = [text for reply in (self.forward, self.backward) if reply is not None for text in reply.warnings]
+        return next((text for text in texts if "overflow" in text or "divide by zero" in text), "")
 
-    def is_open(self, quantity: str) -> bool:
-        """Whether some entry of ``quantity`` hangs on a kink, where rounding decides on the branch."""
-        return self.bounds is not None and bool(np.any(self.bounds.open_branch.get(quantity, False)))
+    def not_comparable(self, quantity: str, bound: Array, shape: tuple[int, ...]) -> Array:
+        """Entries at which two evaluations by backprop may differ by more than rounding: a mask.
+
+        They hang on a kink, where rounding decides on the branch, or something infinite left them without a bound.
+        """
+        unbounded = ~np.isfinite(bound)
+        mask = unbounded if unbounded.shape == shape else np.zeros(shape, bool)
+        at_kink = self.bounds.open_branch.get(quantity) if self.bounds is not None else None
+        return mask | at_kink if at_kink is not None and at_kink.shape == shape else mask
 
     @property
     def dtype(self) -> np.dtype:
@@ -115,6 +122,17 @@ class Trial:
     def gradients(self) -> tuple[str, ...]:
         """The names of the gradients that the subject gives."""
         return tuple(self.record.gradient_name(name) for name in self.record.differentiated)
+
+    @property
+    def shapes_are_right(self) -> bool:
+        """Whether every result has the shape that it should have; otherwise there is little to compare."""
+        given = self._arrays
+        shapes = {self.record.outputs[0]: given.dout.shape}
+        shapes.update({q: v.shape for q, v in self.estimates["autograd"].values.items()} if self.with_autograd else {})
+        for name, values in {**given.inputs, **given.parameters}.items():
+            shapes[self.record.gradient_name(name)] = values.shape
+        results = self.estimates["backprop"].values
+        return all(values.shape == shapes.get(quantity, values.shape) for quantity, values in results.items())
 
     @property
     def differentiates(self) -> bool:
@@ -166,7 +184,28 @@ class Trial:
         self.estimates["numerical"] = answer.estimate
         self.numerical_seconds = time.perf_counter() - start
         self.derivatives = answer.derivatives
-        self.bounds = own_errors(self.record, given, self.dtype, answer.derivatives, answer.estimate, given.dout)
+        if self.with_autograd and not self.record.stack and not self._forward_is_that_of_the_twin():
+            self.derivatives = self._at_least_those_of_the_twin(answer.derivatives)
+        self.bounds = own_errors(self.record, given, self.dtype, self.derivatives, answer.estimate, given.dout)
+
+    def _forward_is_that_of_the_twin(self) -> bool:
+        output = self.record.outputs[0]
+        ours, theirs = (self.estimates[source].values[output] for source in NUMERICAL_AUTOGRAD)
+        # Both are in double precision; what is not alike to half of its digits is another function.
+        return bool(np.allclose(ours, theirs, rtol=1e-8, atol=0.0))
+
+    def _at_least_those_of_the_twin(self, derivatives: dict[str, Derivative]) -> dict[str, Derivative]:
+        """The derivatives that bounds are made of, where the subject's forward is another function.
+
+        Its own Jacobian may then be 0 (a parameter that it does not use) or infinite, and says nothing of the rounding
+        between backprop and autograd.
+        """
+        given = self._arrays
+        theirs = twin_jacobians(self.record, given.inputs, given.parameters, given.dout.shape)
+        return {
+            name: replace(derivative, jacobian=np.fmax(np.abs(derivative.jacobian), np.abs(theirs[name])))
+            for name, derivative in derivatives.items()
+        }
 
     def compared(self, quantities: tuple[str, ...], pair: tuple[str, str]) -> list[Comparison]:
         """The comparisons of one pair of sources, for those of ``quantities`` that both have."""

@@ -10,6 +10,8 @@ import importlib
 import importlib.util
 from collections.abc import Mapping
 
+import numpy as np
+
 from oracle.catalog.record import LayerSpec, resolve
 from oracle.sources.estimate import Array, Estimate
 
@@ -20,6 +22,24 @@ HOW_TO_INSTALL = "python -m pip install torch"
 def is_available() -> bool:
     """Whether PyTorch can be imported; it is not imported by asking."""
     return importlib.util.find_spec("torch") is not None
+
+
+def twin_jacobians(
+    record: LayerSpec, inputs: Mapping[str, Array], parameters: Mapping[str, Array], shape: tuple[int, ...]
+) -> dict[str, Array]:
+    """The Jacobian of the twin's first output, of the given shape: by argument, (entries of it, entries of the output).
+
+    One backward pass for every entry of the output.
+    """
+    columns: dict[str, list[Array]] = {name: [] for name in record.differentiated}
+    for index in np.ndindex(shape):
+        unit = np.zeros(shape)
+        unit[index] = 1.0
+        values = autograd(record, inputs, parameters, unit).values
+        for name, column in columns.items():
+            column.append(values[record.gradient_name(name)].reshape(-1))
+    given = {**inputs, **parameters}
+    return {n: np.stack(c, axis=1) if c else np.zeros((given[n].size, 0)) for n, c in columns.items()}
 
 
 def autograd(record: LayerSpec, inputs: Mapping[str, Array], parameters: Mapping[str, Array], dout: Array) -> Estimate:

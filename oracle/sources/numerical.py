@@ -25,7 +25,7 @@ import numpy as np
 from oracle.sources.estimate import Array, Estimate
 from oracle.subjects.interface import Handle, Subject, SubjectError
 
-#: The complex step in units of the entry it moves: h² f'''/f' is 2⁻¹²⁰ for 1/x, the least smooth of ours.
+#: The complex step: beside entries of 2⁻³⁰ (h/x)² is 2⁻⁶⁰, the relative error for 1/x, the least smooth of ours.
 COMPLEX_STEP = 2.0**-60
 #: Entries up to this size are where functions change.
 TAME = 4.0
@@ -36,6 +36,8 @@ HALVINGS = 7
 #: What the result of one evaluation may be off by in double precision, relative to its size: a few dozen
 #: roundings, in a sum of which not all are as small as their result.
 EVALUATION_ERROR = 64 * np.finfo(np.float64).eps
+#: The same below the smallest normal number, where relative accuracy ends.
+UNDERFLOW = 64 * float(np.finfo(np.float64).smallest_subnormal)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def numerical(
     inputs = {a.name: _double(inputs[a.name], a.role == "target") for a in record.arguments if a.name in inputs}
     parameters = {name: _double(values) for name, values in parameters.items()}
     with _quiet():
-        values = dict(subject.open(parameters).forward(inputs).values)
+        values = dict(subject.open(_copied(parameters)).forward(_copied(inputs)).values)
     upstream = np.asarray(dout, np.float64).reshape(-1)
     derivatives: dict[str, Derivative] = {}
     own_error: dict[str, Array] = {}
@@ -101,6 +103,11 @@ def numerical(
 def _double(values: Array, is_target: bool = False) -> Array:
     values = np.asarray(values)
     return np.array(values) if is_target and values.dtype.kind in "iub" else np.array(values, np.float64)
+
+
+def _copied(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """Copies: a subject may write into what it is given, and must not move the point."""
+    return {name: values.copy() for name, values in arrays.items()}
 
 
 @contextmanager
@@ -131,9 +138,9 @@ class _Function:
 
     def __call__(self, values: Array) -> Array:
         if self._is_parameter:
-            self._handle.set_parameters({self._name: values})
-            return self._handle.value(self._inputs).reshape(-1)
-        return self._handle.value({**self._inputs, self._name: values}).reshape(-1)
+            self._handle.set_parameters({self._name: values.copy()})
+            return self._handle.value(_copied(self._inputs)).reshape(-1)
+        return self._handle.value(_copied({**self._inputs, self._name: values})).reshape(-1)
 
 
 def _differentiate(
@@ -183,16 +190,17 @@ def _distrust(
     if not np.iscomplexobj(stepped):
         return "forward returned real numbers for complex ones"
     slope = stepped.imag / COMPLEX_STEP
-    expected = np.full(slope.shape, np.nan)
-    tolerance = np.full(slope.shape, np.inf)
+    estimates, errors = [], []
     for step in (2.0**-8, 2.0**-14, 2.0**-20, 2.0**-24):
         ahead, behind = real(point + step * direction), real(point - step * direction)
         half_ahead, half_behind = real(point + step / 2 * direction), real(point - step / 2 * direction)
         coarse, fine = (ahead - behind) / (2 * step), (half_ahead - half_behind) / step
-        error = 2 * np.abs(fine - coarse) + EVALUATION_ERROR * (np.abs(ahead) + np.abs(behind)) / step
-        better = error < tolerance
-        expected = np.where(better, fine + (fine - coarse) / 3, expected)
-        tolerance = np.where(better, error, tolerance)
+        error = 2 * np.abs(fine - coarse) + (EVALUATION_ERROR * (np.abs(ahead) + np.abs(behind)) + UNDERFLOW) / step
+        estimates.append(fine + (fine - coarse) / 3)
+        errors.append(error)
+    expected, tolerance = _best(estimates, errors, others=1)
+    # What underflows in the imaginary part; a direction is at least 2⁻⁷ in each entry that it moves.
+    tolerance = tolerance + 2.0**7 * float(np.finfo(np.float64).smallest_subnormal) / COMPLEX_STEP
     # Where nothing finite came of the differences there is nothing to hold against the complex step.
     agreed = (np.abs(slope - expected) <= tolerance) | ~np.isfinite(expected)
     if agreed.all():
@@ -204,8 +212,10 @@ def _distrust(
 def _complex_jacobian(function: Callable[[Array], Array], point: Array) -> Array:
     moved = point.astype(np.complex128)
     rows = []
-    # A power of two near the entry: multiplying and dividing by it is exact.
-    sizes = _power_of_two_below(np.where((point != 0) & np.isfinite(point), np.abs(point), 1.0))
+    # Powers of two, by which multiplying and dividing is exact; smaller only beside entries so small that the step
+    # would not be small beside them.
+    is_tiny = (np.abs(point) < 2.0**-30) & (point != 0)
+    sizes = np.where(is_tiny, _power_of_two_below(np.where(is_tiny, np.abs(point), 1.0)), 1.0)
     for index in np.ndindex(point.shape):
         step = COMPLEX_STEP * float(sizes[index])
         moved[index] = complex(point[index], step)
@@ -244,24 +254,37 @@ def extrapolated_difference(along: Callable[[float], Array], size: float = 1.0) 
     ``size``, a power of two, is the scale on which the function changes; the first step is that times 2⁻⁶.
     """
     table: list[Array] = []
-    best: Array | None = None
-    least: Array | None = None
+    estimates: list[Array] = []
+    errors: list[Array] = []
     for halving in range(HALVINGS):
         step = FIRST_STEP * size / 2**halving
         ahead, behind = along(step), along(-step)
         row = [(ahead - behind) / (2 * step)]
-        rounding = EVALUATION_ERROR * (np.abs(ahead) + np.abs(behind)) / step
+        rounding = (EVALUATION_ERROR * (np.abs(ahead) + np.abs(behind)) + UNDERFLOW) / step
         for column, before in enumerate(table, start=1):
             row.append(row[-1] + (row[-1] - before) / (4**column - 1))
-        for column in range(1, len(row)):
-            error = np.maximum(np.abs(row[column] - row[column - 1]), np.abs(row[column] - table[column - 1]))
-            error = error + rounding
-            if best is None or least is None:
-                best, least = row[column].copy(), error
-            else:
-                better = error < least
-                best, least = np.where(better, row[column], best), np.where(better, error, least)
+        of_row = [
+            rounding + np.maximum(np.abs(row[column] - row[column - 1]), np.abs(row[column] - table[column - 1]))
+            for column in range(1, len(row))
+        ]
+        if of_row:
+            best, least = _best(row[1:], of_row, others=0)
+            estimates.append(best)
+            errors.append(least)
         table = row
-    assert best is not None
-    assert least is not None
-    return best, least
+    return _best(estimates, errors, others=2)
+
+
+def _best(estimates: list[Array], errors: list[Array], *, others: int) -> tuple[Array, Array]:
+    """Entry by entry the estimate with the least error, and that error.
+
+    Two differences may agree by chance where rounding is all there is. So the ``others`` next best estimates must agree
+    too: by how much they differ is added to the error.
+    """
+    known = [np.where(np.isfinite(error), error, np.inf) for error in errors]
+    order = np.argsort(np.stack(known), axis=0, kind="stable")
+    ranked = np.take_along_axis(np.stack(estimates), order, axis=0)
+    least = np.take_along_axis(np.stack(known), order, axis=0)[0]
+    for other in ranked[1 : 1 + others]:
+        least = np.maximum(least, np.abs(other - ranked[0]))
+    return ranked[0], np.where(np.isnan(least), np.inf, least)

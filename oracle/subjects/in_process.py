@@ -56,7 +56,9 @@ class _Instance:
 
     def value(self, inputs: Mapping[str, Array]) -> Array:
         try:
-            return np.asarray(self._first_output(inputs))
+            # A copy: a subject may give out one buffer again and again.
+            value = np.array(self._first_output(inputs))
+            return value.astype(np.float64) if value.dtype.kind in "biu" else value
         except Exception as error:
             raise SubjectError("forward", error) from error
 
@@ -80,7 +82,7 @@ class _Instance:
             try:
                 results = call()
                 for name, values in results.items():
-                    if np.asarray(values).dtype == object:
+                    if np.asarray(values).dtype.kind not in "biufc":
                         raise TypeError(f"{name} is {values!r}, which is not a number or an array of numbers")
             except Exception as error:
                 raise SubjectError(step, error) from error

@@ -1,0 +1,133 @@
+"""From evidence to one word: the table of the verdicts."""
+
+import itertools
+
+import pytest
+
+from oracle.judge.verdict import (
+    BACKWARD_WRONG,
+    BOTH_WRONG,
+    COULD_NOT_RUN,
+    FAULTS,
+    FORWARD_WRONG,
+    HAZARD,
+    PRECEDENCE,
+    RIGHT,
+    Evidence,
+    decide,
+    worst,
+)
+
+FORWARD = Evidence.FORWARD_DIFFERS
+NUMERICAL = Evidence.BACKPROP_DIFFERS_FROM_NUMERICAL
+AUTOGRAD = Evidence.BACKPROP_DIFFERS_FROM_AUTOGRAD
+REFERENCES = Evidence.REFERENCES_DIFFER
+
+#: The evidence, and the verdict it leads to where there is a twin.
+TABLE = [
+    ([], "right"),
+    ([Evidence.WORTH_KNOWING], "right"),
+    ([Evidence.CAN_CORRUPT], "hazard"),
+    ([Evidence.BACKWARD_LACKS_PROPERTY], "backward wrong"),
+    ([Evidence.FORWARD_LACKS_PROPERTY], "forward wrong"),
+    ([NUMERICAL, AUTOGRAD], "backward wrong"),
+    ([FORWARD], "forward wrong"),
+    # log(y + 1e-7): backprop is the twin's, and not the derivative of the subject's own forward.
+    ([FORWARD, NUMERICAL, REFERENCES], "forward wrong"),
+    # A function and its own derivative, but of another function.
+    ([FORWARD, AUTOGRAD, REFERENCES], "forward wrong"),
+    ([FORWARD, NUMERICAL, AUTOGRAD], "both wrong"),
+    ([FORWARD, NUMERICAL, AUTOGRAD, REFERENCES], "both wrong"),
+    # One reference stands alone against backprop and the other: the trouble is that reference's.
+    ([NUMERICAL, REFERENCES], "right"),
+    ([AUTOGRAD, REFERENCES], "right"),
+    ([REFERENCES], "right"),
+    ([Evidence.CANNOT_BE_CALLED], "could not run"),
+    ([Evidence.CANNOT_BE_CALLED, FORWARD, NUMERICAL, AUTOGRAD, Evidence.CAN_CORRUPT], "could not run"),
+    # What is worse hides what is less bad.
+    ([Evidence.CAN_CORRUPT, Evidence.WORTH_KNOWING], "hazard"),
+    ([Evidence.CAN_CORRUPT, NUMERICAL, AUTOGRAD], "backward wrong"),
+    ([Evidence.CAN_CORRUPT, Evidence.BACKWARD_LACKS_PROPERTY], "backward wrong"),
+    ([Evidence.FORWARD_LACKS_PROPERTY, Evidence.BACKWARD_LACKS_PROPERTY], "forward wrong"),
+]
+
+
+def ids(evidence):
+    return ", ".join(e.name.lower() for e in evidence) or "nothing"
+
+
+@pytest.mark.parametrize(("evidence", "verdict"), [pytest.param(e, v, id=ids(e)) for e, v in TABLE])
+def test_verdict_with_the_twin(evidence, verdict):
+    assert decide(evidence, with_autograd=True) == verdict
+
+
+@pytest.mark.parametrize(
+    ("evidence", "verdict"),
+    [
+        ([], "right"),
+        ([NUMERICAL], "backward wrong"),
+        ([NUMERICAL, Evidence.CAN_CORRUPT], "backward wrong"),
+        ([REFERENCES], "right"),
+        ([Evidence.CAN_CORRUPT], "hazard"),
+        ([Evidence.FORWARD_LACKS_PROPERTY], "forward wrong"),
+        ([Evidence.CANNOT_BE_CALLED, NUMERICAL], "could not run"),
+    ],
+    ids=lambda value: ids(value) if isinstance(value, list) else value,
+)
+def test_verdict_without_the_twin(evidence, verdict):
+    """Then the derivative of the subject's own forward decides alone."""
+    assert decide(evidence, with_autograd=False) == verdict
+
+
+@pytest.mark.parametrize("with_autograd", [True, False])
+def test_neither_the_order_nor_the_number_of_findings_matters(with_autograd):
+    for count in (2, 3):
+        for found in itertools.permutations(Evidence, count):
+            once = decide(sorted(found, key=lambda e: e.name), with_autograd=with_autograd)
+            assert decide([*found, *found], with_autograd=with_autograd) == once
+
+
+@pytest.mark.parametrize("with_autograd", [True, False])
+def test_more_evidence_never_makes_a_verdict_better(with_autograd):
+    """Forward and backward wrong are equally bad."""
+
+    def badness(evidence):
+        verdict = decide(evidence, with_autograd=with_autograd)
+        return -PRECEDENCE.index(FORWARD_WRONG if verdict == BACKWARD_WRONG else verdict)
+
+    for count in range(len(Evidence)):
+        for found in itertools.combinations(Evidence, count):
+            for more in Evidence:
+                assert badness([*found, more]) >= badness(found), (found, more)
+
+
+def test_precedence_is_that_of_the_plan():
+    assert PRECEDENCE == (
+        "could not run",
+        "both wrong",
+        "forward wrong",
+        "backward wrong",
+        "precision lost",
+        "hazard",
+        "right",
+    )
+    assert {COULD_NOT_RUN, BOTH_WRONG, FORWARD_WRONG, BACKWARD_WRONG} == FAULTS
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "verdict"),
+    [
+        ([], RIGHT),
+        ([RIGHT, RIGHT], RIGHT),
+        ([RIGHT, HAZARD], HAZARD),
+        ([HAZARD, BACKWARD_WRONG, RIGHT], BACKWARD_WRONG),
+        ([BACKWARD_WRONG, FORWARD_WRONG], FORWARD_WRONG),
+        ([FORWARD_WRONG, BOTH_WRONG], BOTH_WRONG),
+        ([COULD_NOT_RUN, BOTH_WRONG], COULD_NOT_RUN),
+    ],
+    ids=str,
+)
+def test_verdict_of_a_run_is_its_worst(verdicts, verdict):
+    assert worst(verdicts) == verdict
+    assert worst(reversed(verdicts)) == verdict
+    assert worst(iter(verdicts)) == verdict
