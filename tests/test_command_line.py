@@ -129,10 +129,12 @@ def test_the_same_seed_gives_the_same_json_but_for_times(tmp_path):
     assert written[0] == written[1]
 
 
-def test_another_seed_draws_other_cases(tmp_path):
+def test_another_seed_draws_other_cases(tmp_path, monkeypatch):
+    # The first case that hypothesis draws is the smallest one, whatever the seed.
+    monkeypatch.setattr(plan, "CASES_PER_CORNER", 8)
     cases = []
     for seed in ("1", "2"):
-        run(tmp_path, *SMALL, "--quiet", "--seed", seed)
+        run(tmp_path, "--layer", "SoftmaxWithLoss", "--dtype", "float64", "--quiet", "--seed", seed)
         cases.append([row["pairs"]["backprop-numerical"]["case"] for row in read(tmp_path)["rows"]])
     assert cases[0] != cases[1]
 
