@@ -8,14 +8,13 @@ import sys
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info
+
+from oracle.blas import numpy_blas
 
 
 def environment(seed: int, command: str) -> dict[str, Any]:
     """The facts that a figure depends on, by the keys that every report has."""
-    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    # NumPy's own BLAS: other packages may have brought theirs.
-    ours = next((pool for pool in pools if "numpy" in pool["filepath"].lower()), pools[0] if pools else None)
+    ours = numpy_blas()
     return {
         "python": platform.python_version(),
         "numpy": np.__version__,

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_info
 
+from oracle.blas import blas_threads
 from oracle.errors import InputError
 from oracle.files import write_atomically
 from oracle.training.settings import Settings
@@ -23,13 +23,6 @@ from scratch import Trainer
 
 FORMAT = "scratch-oracle checkpoint"
 VERSION = 1
-
-
-def blas_threads() -> int | None:
-    """How many threads NumPy's matrix products use: sums are split among them, and rounded accordingly."""
-    pools = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
-    ours = [pool for pool in pools if "numpy" in pool["filepath"].lower()] or pools
-    return int(ours[0]["num_threads"]) if ours else None
 
 
 def save(path: Path, settings: Settings, trainer: Trainer) -> None:

@@ -1,0 +1,27 @@
+"""Which library does NumPy's matrix products, and on how many threads: both decide the last bits of a result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+
+def numpy_blas() -> dict[str, Any] | None:
+    """The description that threadpoolctl gives of NumPy's own BLAS; None where it knows none.
+
+    SciPy and PyTorch bring a BLAS of their own, so that there may be several in one process.
+    """
+    package = Path(np.__file__).parent
+    homes = (package, package.with_name("numpy.libs"))
+    pools = sorted((p for p in threadpool_info() if p["user_api"] == "blas"), key=lambda pool: str(pool["filepath"]))
+    ours = [pool for pool in pools if any(home in Path(pool["filepath"]).parents for home in homes)]
+    return (ours or pools or [None])[0]
+
+
+def blas_threads() -> int | None:
+    """How many threads NumPy's matrix products use; None where that is not known."""
+    blas = numpy_blas()
+    return int(blas["num_threads"]) if blas else None
