@@ -182,3 +182,8 @@ def new_trainer(settings: Settings, samples: Samples, net: MultiLayerNet | None 
         x_test=samples.x_test,
         t_test=samples.t_test,
     )
+
+
+def steps_per_epoch(preset: NetPreset, samples: int, batch_size: int) -> int:
+    """How many steps an epoch of ``samples`` samples takes."""
+    return Batches(samples, batch_size, np.random.default_rng(0), preset.order).steps_per_epoch

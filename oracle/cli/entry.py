@@ -1,0 +1,46 @@
+"""``oracle``: parses the arguments, runs one command, and turns what it raises into an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+from oracle.cli import bench, report, train
+from oracle.cli.status import INTERRUPTED, NOT_MADE, RIGHT
+from oracle.errors import InputError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line with ``argv`` (default: that of the process) and return the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        # A pipe or an old console may not speak UTF-8, and a table holds dashes and checks.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    try:
+        parsed = _parser().parse_args(arguments)
+        return int(parsed.run(parsed, shlex.join(["oracle", *arguments])))
+    except InputError as error:
+        print(f"oracle: {error}", file=sys.stderr)
+        return NOT_MADE
+    except KeyboardInterrupt:
+        print("oracle: interrupted; nothing was written", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has stopped; Python would complain once more when it closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return RIGHT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="oracle", description="Is the backward pass that you wrote by hand right? Every gradient, several ways."
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    report.add(commands)
+    train.add(commands)
+    bench.add(commands)
+    return parser

@@ -1,0 +1,61 @@
+"""``oracle report``: the gradient-error report of the layers in ``scratch``."""
+
+from __future__ import annotations
+
+import argparse
+
+from oracle.cli.common import Commands, add_common, add_mnist, deliver, require_places
+from oracle.cli.status import RIGHT, WRONG
+
+
+def add(commands: Commands[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser."""
+    command = commands.add_parser(
+        "report",
+        help="write the gradient-error report of the layers in scratch",
+        description="Compute every gradient of every layer in scratch by backprop, numerically and with PyTorch, "
+        "compare them, and write gradient_errors.md and gradient_errors.json.",
+    )
+    command.add_argument(
+        "--layer", action="append", default=[], metavar="NAME", help="only this layer; may be repeated"
+    )
+    command.add_argument(
+        "--dtype", action="append", choices=("float64", "float32"), help="only this dtype; may be repeated"
+    )
+    add_mnist(command)
+    command.add_argument("--strict", action="store_true", help="a hazard or lost precision is an error as well")
+    add_common(command)
+    command.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace, command: str) -> int:
+    """Examine, write, print; the exit status."""
+    # Here, so that --help and a usage error do not wait for NumPy and hypothesis.
+    from oracle.data import load_digits, load_mnist
+    from oracle.judge import verdict
+    from oracle.reporting.plan import DTYPES, SAMPLES, select_records
+    from oracle.reporting.progress import Bar
+    from oracle.reporting.render import markdown, terminal, to_json
+    from oracle.reporting.report import build_report
+    from oracle.sources.autograd import HOW_TO_INSTALL, NOT_INSTALLED, is_available
+
+    records = select_records(arguments.layer)
+    require_places(arguments)
+    real_data = {"digits": load_digits()}
+    not_run = {}
+    if arguments.mnist:
+        real_data["mnist"] = load_mnist(arguments.mnist, limit=SAMPLES)
+    else:
+        not_run["TwoLayerNet on MNIST, and the exhibit"] = "no MNIST; name its directory with --mnist or MNIST_DIR"
+    if not is_available():
+        not_run["autograd"] = f"{NOT_INSTALLED.partition(': ')[2]}; install it with: {HOW_TO_INSTALL}"
+    dtypes = tuple(dtype for dtype in DTYPES if dtype in (arguments.dtype or DTYPES))
+
+    with Bar(shown=not arguments.quiet) as bar:
+        report = build_report(
+            records, dtypes, real_data, seed=arguments.seed, command=command, not_run=not_run, progress=bar
+        )
+    files = {"gradient_errors.md": markdown(report)}
+    deliver(arguments, "gradient_errors", to_json(report), files, terminal(report))
+    found = report["summary"]["verdict"]
+    return WRONG if found in verdict.FAULTS or (arguments.strict and found != verdict.RIGHT) else RIGHT
