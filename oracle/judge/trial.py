@@ -161,13 +161,12 @@ class Trial:
         self.estimates["backprop"] = estimate
 
     def _dout_is_ignored(self) -> bool:
-        given = self.arrays()
-        handle = self.subject.open(given.parameters)
+        given, handle = self.opened()
         handle.forward(given.inputs)
-        for_one = handle.backward(np.ones_like(given.dout)).values
-        as_given = self.estimates["backprop"].values
+        # Four times as much: times 1.1, a gradient of one subnormal stays what it is.
+        for_one, for_four = (handle.backward(np.full_like(given.dout, factor)).values for factor in (1, 4))
         some = any(np.any(values != 0) for values in for_one.values())
-        return some and all(np.array_equal(values, as_given[name]) for name, values in for_one.items())
+        return some and all(np.array_equal(values, for_four[name]) for name, values in for_one.items())
 
     def _ask_references(self) -> None:
         given = self._arrays
