@@ -35,7 +35,7 @@ def write_together(contents: Mapping[Path, str | bytes]) -> None:
         for path, content in contents.items():
             # A link stays a link: what it points to is replaced.
             target = Path(os.path.realpath(path))
-            _require_replaceable(target)
+            require_replaceable(target)
             temporary = _temporary_beside(target)
             pending.append((temporary, target))
             try:
@@ -87,7 +87,7 @@ def require_writable_directory(path: PathLike) -> Path:
     return directory
 
 
-def _require_replaceable(target: Path) -> None:
+def require_replaceable(target: Path) -> None:
     """Refuse what a rename would destroy or fail on: a directory, and as root a device such as /dev/null."""
     if os.path.exists(target) and not os.path.isfile(target):
         what = "a directory" if os.path.isdir(target) else "a device or pipe"
@@ -109,7 +109,9 @@ def _write_and_sync(path: Path, content: str | bytes) -> None:
 
 
 def _unwritable(target: Path, error: OSError) -> InputError:
-    return InputError(f"{target}: cannot be written ({_reason(error)}); name a file that can be written, or free it")
+    return InputError(
+        f"{target}: cannot be written ({_reason(error)}); name a file that can be written, or make room for it"
+    )
 
 
 def _reason(error: OSError) -> str:

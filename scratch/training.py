@@ -42,9 +42,10 @@ class SGD:
     def update(self, params: dict[str, Array], gradients: dict[str, Array]) -> None:
         """Change every array of params in place; gradients have the same names and shapes."""
         for name, gradient in gradients.items():
+            dtype = np.result_type(gradient, self.learning_rate)
             step = self._steps.get(name)
-            if step is None or step.shape != gradient.shape or step.dtype != gradient.dtype:
-                step = self._steps[name] = np.empty_like(gradient)
+            if step is None or step.shape != gradient.shape or step.dtype != dtype:
+                step = self._steps[name] = np.empty(gradient.shape, dtype)
             params[name] -= np.multiply(gradient, self.learning_rate, out=step)
 
 
@@ -171,7 +172,7 @@ class Trainer:
             x: training samples, shape (samples, …), and t: their targets, labels or one row each.
             x_test, t_test: samples whose accuracy is followed; None: none.
             loss_and_gradient: another way to the gradients of the network, for example numerical; by default
-                net.loss_and_gradient.
+                net.loss_and_gradient. It is called with memory that the next batch takes over.
 
         Raises:
             ValueError: numbers of samples in x, t and batches that differ.

@@ -58,13 +58,14 @@ def rate(text: str) -> float:
 
 def require_places(arguments: argparse.Namespace, *files: Path | None) -> None:
     """Refuse, before any work, directories that cannot be written: of the report, its JSON, and other ``files``."""
-    from oracle.files import require_writable_directory
+    from oracle.files import require_replaceable, require_writable_directory
 
     require_writable_directory(arguments.out)
     as_json = Path(arguments.json) if arguments.json not in (None, "-") else None
     for file in (as_json, *files):
         if file is not None:
             require_writable_directory(file.parent)
+            require_replaceable(file)
 
 
 def deliver(

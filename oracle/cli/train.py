@@ -95,7 +95,11 @@ def run(arguments: argparse.Namespace, command: str) -> int:
             warn=lambda text: print(f"oracle: {text}", file=sys.stderr),
         )
         if shows_printed_order and not trained.interrupted:
-            printed = train_in_printed_order(settings, samples, steps, lambda: bar.step("in the printed order"))
+            try:
+                printed = train_in_printed_order(settings, samples, steps, lambda: bar.step("in the printed order"))
+            except KeyboardInterrupt:
+                # The run itself is done, and is reported without its exhibit.
+                trained.interrupted = True
     report = to_report(trained, command=command, printed=printed)
     files: dict[str, str | bytes] = {"training.png": picture(report, trained)} if can_draw() else {}
     files["training.md"] = training_markdown(report, "training.png" if can_draw() else None)

@@ -46,6 +46,7 @@ def to_report(run: TrainingRun, *, command: str, printed: PrintedOrderRun | None
         "accuracy": {"train": history.train_accuracy, "test": history.test_accuracy},
         "seconds": round(history.seconds, 3),
         "twin": {
+            "begins": run.twin_begins,
             "loss": run.twin_loss,
             "accuracy": {"train": run.twin_train_accuracy, "test": run.twin_test_accuracy},
         },
@@ -115,13 +116,14 @@ def training_markdown(report: dict[str, Any], picture: str | None) -> str:
         ]
     if report["printed_order"]:
         printed = report["printed_order"]["test_accuracy"]
+        diverges = report["printed_order"]["first_divergence"]
         parts += [
             "## The printed order of updates",
             "The source updates the output layer first and carries the error to the hidden layer through the *new* "
             f"weights. From the same start over the same samples it reaches {printed:.4f} on the test samples; the "
             f"corrected order reaches {summary['test_accuracy']:.4f}, a difference of "
-            f"{summary['test_accuracy'] - printed:+.4f}. Against the twin "
-            f"the printed order diverges at {report['printed_order']['first_divergence']}.",
+            f"{summary['test_accuracy'] - printed:+.4f}. "
+            + (f"Against the twin it diverges at {diverges}." if diverges else f"Against the twin: {NOT_INSTALLED}."),
         ]
     unmatched = report["predictions"]["unmatched"]
     parts += [
@@ -148,9 +150,13 @@ def training_lines(report: dict[str, Any]) -> list[str]:
     ]
     if summary["interrupted"]:
         lines.append(f"Interrupted before step {settings['steps']:,}; this is what there was.")
+    if report["printed_order"]:
+        lines.append(f"The order of updates as printed reaches {report['printed_order']['test_accuracy']:.4f} instead.")
     if not parity["resynchronised"]:
         return [*lines, f"Parity: {NOT_INSTALLED}; install it with: {HOW_TO_INSTALL}."]
     resynchronised, free = parity["resynchronised"], parity["free"]
+    if resynchronised["steps"] == 0:
+        return [*lines, "Parity: nothing was compared, since no step was left to take."]
     diverged = resynchronised["first_divergence"]
     lines.append(
         f"Resynchronised at {resynchronised['steps']:,} of {summary['steps']:,} steps: "
@@ -167,18 +173,22 @@ def training_lines(report: dict[str, Any]) -> list[str]:
             f"Free-running: at most {free['worst_relative']:.1e} of the largest parameter apart, at step "
             f"{free['step']:,}; a run that started one ulp away: {yardstick:.1e}."
         )
-    if report["printed_order"]:
-        lines.append(f"The order of updates as printed reaches {report['printed_order']['test_accuracy']:.4f} instead.")
     return lines
 
 
 def _accuracy_rows(report: dict[str, Any]) -> list[tuple[str, ...]]:
     ours, theirs = report["accuracy"], report["twin"]["accuracy"]
-    columns = [ours["train"], ours["test"], theirs["train"] or [], theirs["test"] or []]
+    epochs = len(ours["train"])
+    columns = [_from_the_end(column or [], epochs) for column in (*ours.values(), *theirs.values())]
     return [
-        (str(epoch), *(f"{column[epoch]:.4f}" if epoch < len(column) else "" for column in columns))
-        for epoch in range(len(ours["train"]))
+        (str(epoch), *("" if column[epoch] is None else f"{column[epoch]:.4f}" for column in columns))
+        for epoch in range(epochs)
     ]
+
+
+def _from_the_end(values: list[float], length: int) -> list[float | None]:
+    """``values`` with None before them: a resumed run has no figures of the twin for the epochs before."""
+    return [None] * (length - len(values)) + values
 
 
 def _free_rows(free: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -232,17 +242,22 @@ def _draw_accuracy(axes: Any, report: dict[str, Any]) -> None:
         ours, theirs = report["accuracy"][split], report["twin"]["accuracy"][split]
         axes.plot(range(len(ours)), ours, color=colour, linewidth=2.5, alpha=0.5, label=f"{split}, scratch")
         if theirs:
-            axes.plot(range(len(theirs)), theirs, color=colour, linestyle=":", marker=".", label=f"{split}, PyTorch")
+            epochs = range(len(ours) - len(theirs), len(ours))
+            axes.plot(epochs, theirs, color=colour, linestyle=":", marker=".", label=f"{split}, PyTorch")
     axes.set(xlabel="epoch", ylabel="accuracy", ylim=(0, 1.02), title="Accuracy")
     axes.legend(loc="lower right")
 
 
 def _draw_loss(axes: Any, report: dict[str, Any]) -> None:
-    for loss, name, style in ((report["loss"], "scratch", "-"), (report["twin"]["loss"], "PyTorch", ":")):
+    ours, theirs = (
+        (report["loss"], "scratch", "-", 0),
+        (report["twin"]["loss"], "PyTorch", ":", report["twin"]["begins"]),
+    )
+    for loss, name, style, begins in (ours, theirs):
         if loss:
             width = min(SMOOTHED, len(loss))
             smooth = np.convolve(loss, np.ones(width) / width, mode="valid")
-            axes.plot(np.arange(len(smooth)) + width, smooth, style, linewidth=2, label=name)
+            axes.plot(np.arange(len(smooth)) + begins + width, smooth, style, linewidth=2, label=name)
     axes.set(xlabel="step", title=f"Loss, mean of {min(SMOOTHED, max(len(report['loss']), 1))} steps", yscale="log")
     axes.legend()
 

@@ -67,16 +67,22 @@ def resume(path: Path, settings: Settings, trainer: Trainer) -> list[str]:
                 f"{path}: the checkpoint was made with {name} = {theirs!r}, but this run has {name} = {ours!r}; "
                 "give the same settings, or start anew without --resume"
             )
+    # Everything is looked at before anything is changed.
     params = {name: arrays.get(f"params/{name}") for name in trainer.net.params}
     for name, values in params.items():
-        if values is None or values.shape != trainer.net.params[name].shape:
-            raise InputError(f"{path}: parameter {name} is missing or of another shape; the checkpoint is damaged")
+        ours = trainer.net.params[name]
+        if values is None or values.shape != ours.shape or values.dtype != ours.dtype:
+            raise _damaged(path, f"parameter {name} is missing or of another shape or dtype")
+    epoch, used = arrays["batches/epoch"], state["used"]
+    samples = trainer.batches.samples
+    if epoch.dtype.kind != "i" or not np.array_equal(np.sort(epoch, axis=None), np.arange(samples)):
+        raise _damaged(path, f"the order of the epoch is not one of the {samples} samples")
+    if not 0 <= used <= samples:
+        raise _damaged(path, f"{used} of {samples} samples are said to be used")
     try:
-        trainer.batches.restore({"rng": state["rng"], "used": state["used"], "epoch": arrays["batches/epoch"]})
+        trainer.batches.restore({"rng": state["rng"], "used": used, "epoch": epoch})
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path}: the state of the batches cannot be used ({error}); the checkpoint is damaged"
-        ) from error
+        raise _damaged(path, f"the state of the generator cannot be used: {error}") from error
     trainer.net.params.update(params)
     history = trainer.history
     history.loss = arrays["history/loss"].tolist()
@@ -98,13 +104,20 @@ def resume(path: Path, settings: Settings, trainer: Trainer) -> list[str]:
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            # Reading every member checks its checksum.
-            arrays = {name: archive[name] for name in archive.files}
-        state = json.loads(arrays.pop("state").tobytes().decode("utf-8"))
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file; --resume takes a file that --save wrote") from error
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except OSError as error:
+        raise InputError(
+            f"{path}: not a checkpoint, cannot be read ({error.strerror or error}); --resume takes a file that --save wrote"
+        ) from error
+    try:
+        # Not np.load, which takes other kinds of files too. Reading a member checks its checksum.
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            arrays = {name.removesuffix(".npy"): _array(archive.read(name)) for name in archive.namelist()}
+        state = json.loads(arrays.pop("state").tobytes().decode("utf-8"))
+    except Exception as error:
+        # What can be wrong with a file that anybody may have written is not to be listed.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"{path}: not a checkpoint, or damaged ({reason}); --resume takes a file that --save wrote"
@@ -128,7 +141,17 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     wrong = [key for key, kind in wanted.items() if not isinstance(state.get(key), kind)]
     wrong += sorted(required - arrays.keys())
     if wrong:
-        raise InputError(f"{path}: {', '.join(wrong)} is missing or of the wrong kind; the checkpoint is damaged")
+        raise _damaged(path, f"{', '.join(wrong)} is missing or of the wrong kind")
+    if any(arrays[name].ndim != 1 or arrays[name].dtype != np.float64 for name in required - {"batches/epoch"}):
+        raise _damaged(path, "the history is not one of numbers")
     if len(arrays["history/loss"]) != state.get("steps_done"):
-        raise InputError(f"{path}: the history does not have the number of steps stated; the checkpoint is damaged")
+        raise _damaged(path, "the history does not have the number of steps stated")
     return arrays, state
+
+
+def _array(content: bytes) -> np.ndarray:
+    return np.asarray(np.lib.format.read_array(io.BytesIO(content), allow_pickle=False))
+
+
+def _damaged(path: Path, what: str) -> InputError:
+    return InputError(f"{path}: {what}; the checkpoint is damaged, take another or start anew without --resume")

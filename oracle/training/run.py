@@ -47,6 +47,8 @@ class TrainingRun:
     resynchronised: Resynchronised | None = None
     free: FreeRunning = field(default_factory=FreeRunning)
     yardstick: FreeRunning = field(default_factory=FreeRunning)
+    #: The number of steps that were done before the twin began: those of a checkpoint.
+    twin_begins: int = 0
     twin_loss: list[float] | None = None
     twin_train_accuracy: list[float] | None = None
     twin_test_accuracy: list[float] | None = None
@@ -128,8 +130,10 @@ class _Beside:
         self._every = -(-ahead // RESYNCHRONISED_STEPS)
         self._points = set(np.unique(np.linspace(1, ahead, min(FREE_POINTS, ahead)).astype(int)).tolist())
         self._first = trainer.steps_done
+        run.twin_begins = self._first
         run.twin_loss, run.twin_train_accuracy, run.twin_test_accuracy = [], [], []
-        self.evaluate()
+        if self._first == 0:
+            self.evaluate()
 
     def step(self) -> Step:
         trainer = self._run.trainer
