@@ -109,7 +109,8 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         raise InputError(f"{path}: no such file; --resume takes a file that --save wrote") from error
     except OSError as error:
         raise InputError(
-            f"{path}: not a checkpoint, cannot be read ({error.strerror or error}); --resume takes a file that --save wrote"
+            f"{path}: not a checkpoint, cannot be read ({error.strerror or error}); "
+            "--resume takes a file that --save wrote"
         ) from error
     try:
         # Not np.load, which takes other kinds of files too. Reading a member checks its checksum.
