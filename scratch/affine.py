@@ -77,7 +77,8 @@ class Affine(Layer):
         rows = self._as_rows(x, W)
         dtype = np.result_type(x.dtype, W.dtype, b.dtype)
 
-        y = rows.astype(dtype, copy=False) @ W.astype(dtype, copy=False) + b.astype(dtype, copy=False)
+        y = rows.astype(dtype, copy=False) @ W.astype(dtype, copy=False)
+        y += b.astype(dtype, copy=False)
         if x.ndim == 1:
             y = y[0]
         self._x, self._x_shape = rows, x.shape

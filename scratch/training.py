@@ -201,13 +201,13 @@ class Trainer:
         """Draw a batch, compute loss and gradients, update the parameters."""
         started = time.perf_counter()
         indices = self.batches.draw()
-        loss, gradients = self.loss_and_gradient(self._gather(indices), self.t[indices])
+        loss, gradients = self.loss_and_gradient(self.gather(indices), self.t[indices])
         self.optimizer.update(self.net.params, gradients)
         self.history.loss.append(float(loss))
         self.history.seconds += time.perf_counter() - started
         return Step(indices, float(loss), gradients)
 
-    def _gather(self, indices: Array) -> Array:
+    def gather(self, indices: Array) -> Array:
         """Return the samples of a batch, in memory that the next batch of this size takes over."""
         if self._batch is None or len(self._batch) != len(indices):
             self._batch = np.empty((len(indices), *self.x.shape[1:]), self.x.dtype)

@@ -1,17 +1,40 @@
-"""Interleaved rounds: machines are noisy, so that what is compared takes turns and medians are compared."""
+"""Interleaved rounds: machines are noisy, so that what is compared takes turns and medians are compared.
+
+Each way runs in a process of its own: in one process the idle threads of one library go on spinning for a while and
+take the cores from the other. NumPy and PyTorch by turns, two threads each, are several times slower than alone.
+"""
 
 from __future__ import annotations
 
 import gc
+import multiprocessing
+import signal
 import statistics
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+from oracle.catalog.record import resolve
+
+#: Seconds between two turns: threads that still spin after the turn before have gone to sleep by then.
+PAUSE = 0.1
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of doing something: ``maker`` ("module:function"), called with ``options``, gives what is timed."""
+
+    name: str
+    maker: str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way of doing something: the median of its rounds in seconds, and how many rounds there were."""
+    """The median of the rounds of one way, in seconds, and how many rounds there were."""
 
     name: str
     median_s: float
@@ -19,25 +42,60 @@ class Row:
 
 
 def interleaved(
-    ways: Mapping[str, Callable[[], object]], *, rounds: int, repeats: int, on_round: Callable[[], None] = lambda: None
+    ways: Sequence[Way], *, rounds: int, repeats: int, on_round: Callable[[], object] = lambda: None
 ) -> list[Row]:
     """Time every way in turn, ``rounds`` times ``repeats`` calls each, after one round that is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
+    context = multiprocessing.get_context("spawn")
+    seconds: dict[str, list[float]] = {way.name: [] for way in ways}
+    with ExitStack() as stack:
+        workers: dict[str, Connection] = {}
+        for way in ways:
+            ours, theirs = context.Pipe()
+            worker = context.Process(target=_serve, args=(theirs, way), daemon=True)
+            worker.start()
+            theirs.close()
+            stack.callback(worker.join)
+            stack.callback(worker.terminate)
+            workers[way.name] = ours
         for number in range(rounds + 1):
-            for name, way in ways.items():
-                # What the way before left in the caches is not its fault.
-                way()
-                start = time.perf_counter()
-                for _ in range(repeats):
-                    way()
-                taken = (time.perf_counter() - start) / repeats
+            for name, connection in workers.items():
+                time.sleep(PAUSE)
+                connection.send(repeats)
+                taken = connection.recv()
+                if isinstance(taken, BaseException):
+                    raise taken
                 if number > 0:
                     seconds[name].append(taken)
             on_round()
+    return [Row(name, statistics.median(taken), len(taken)) for name, taken in seconds.items()]
+
+
+def _serve(connection: Connection, way: Way) -> None:
+    """The worker: for every number received, that many calls, and the seconds that one took."""
+    # Ctrl-C reaches all processes of a terminal; the parent ends this one.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        call = resolve(way.maker)(**way.options)
+        while True:
+            repeats = connection.recv()
+            connection.send(time_calls(call, repeats))
+    except EOFError:
+        return
+    except Exception as error:
+        connection.send(error)
+
+
+def time_calls(call: Callable[[], object], repeats: int) -> float:
+    """Seconds of one of ``repeats`` calls, after two that are not counted."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        call()
+        call()
+        start = time.perf_counter()
+        for _ in range(repeats):
+            call()
+        return (time.perf_counter() - start) / repeats
     finally:
         if was_enabled:
             gc.enable()
-    return [Row(name, statistics.median(taken), len(taken)) for name, taken in seconds.items()]

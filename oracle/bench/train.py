@@ -1,16 +1,19 @@
-"""``oracle bench train``: microseconds per step of training, TwoLayerNet 784-50-10, batch 100."""
+"""``oracle bench train``: seconds per step of training, TwoLayerNet 784-50-10, batch 100.
+
+Every loop draws its batch with replacement from the same random samples, computes loss and gradients, and updates the
+parameters. The functions that make a step are called in processes of their own.
+"""
 
 from __future__ import annotations
 
-import importlib
+import statistics
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import numpy as np
 
 from oracle.bench.textbook import TextbookStep
-from oracle.bench.timing import Row, interleaved
+from oracle.bench.timing import Row, Way, interleaved, time_calls
 from oracle.sources.autograd import is_available
 from scratch import SGD, Affine, Batches, Trainer, TwoLayerNet
 
@@ -26,68 +29,102 @@ TEXTBOOK, TORCH, SCRATCH, PRODUCTS = "textbook", "torch", "scratch", "gemm"
 
 
 def time_training(
-    dtype: str, *, rounds: int, repeats: int, seed: int, on_round: Callable[[], None] = lambda: None
+    dtype: str, *, rounds: int, repeats: int, seed: int, on_round: Callable[[], object] = lambda: None
 ) -> list[Row]:
     """Time a step of each loop in ``dtype``: the textbook's, PyTorch's, ours, and the five matrix products alone.
 
-    Every loop draws its batch with replacement from the same random samples, computes loss and gradients, and updates
-    the parameters. Without PyTorch its row is missing.
+    Without PyTorch its row is missing.
     """
-    rng = np.random.default_rng(seed)
-    x = rng.random((SAMPLES, SIZES[0])).astype(dtype)
-    labels = rng.integers(0, SIZES[-1], SAMPLES)
-    t = np.eye(SIZES[-1], dtype=dtype)[labels]
-    net = TwoLayerNet(*SIZES, rng=rng, dtype=dtype)
-    start = {name: values.copy() for name, values in net.params.items()}
-
-    textbook = TextbookStep({name: values.copy() for name, values in start.items()}, LEARNING_RATE)
-    draws = np.random.default_rng(seed)
-
-    def textbook_step() -> None:
-        chosen = draws.choice(SAMPLES, BATCH)
-        textbook(x[chosen], t[chosen])
-
-    trainer = Trainer(net, x, t, Batches(SAMPLES, BATCH, np.random.default_rng(seed)), SGD(LEARNING_RATE))
-    ways: dict[str, Callable[[], object]] = {TEXTBOOK: textbook_step}
-    if is_available():
-        ways[TORCH] = _torch_step(start, x, labels, dtype, seed)
-    ways[SCRATCH] = trainer.step
-    ways[PRODUCTS] = _products(x[:BATCH].copy(), start)
+    options = {"dtype": dtype, "seed": seed}
+    makers = {
+        TEXTBOOK: "oracle.bench.train:textbook_step",
+        TORCH: "oracle.bench.train:torch_step",
+        SCRATCH: "oracle.bench.train:scratch_step",
+        PRODUCTS: "oracle.bench.train:matrix_products",
+    }
+    ways = [Way(name, maker, options) for name, maker in makers.items() if name != TORCH or is_available()]
     return interleaved(ways, rounds=rounds, repeats=repeats, on_round=on_round)
 
 
-def _torch_step(start: dict[str, Array], x: Array, labels: Array, dtype: str, seed: int) -> Callable[[], object]:
-    twin: Any = importlib.import_module("oracle.twins.training")
-    return twin.eager_step(start, x, labels, learning_rate=LEARNING_RATE, batch=BATCH, dtype=dtype, seed=seed)
+def _samples(dtype: str, seed: int) -> tuple[Array, Array, TwoLayerNet]:
+    """Random samples, their labels, and a network: the same for every loop."""
+    rng = np.random.default_rng(seed)
+    x = rng.random((SAMPLES, SIZES[0]), dtype=np.dtype(dtype).type)
+    return x, rng.integers(0, SIZES[-1], SAMPLES), TwoLayerNet(*SIZES, rng=rng, dtype=dtype)
 
 
-def _products(x: Array, parameters: dict[str, Array]) -> Callable[[], object]:
-    W1, W2 = parameters["W1"], parameters["W2"]
+def _one_hot(labels: Array, dtype: str) -> Array:
+    return np.eye(SIZES[-1], dtype=dtype)[labels]
+
+
+def textbook_step(dtype: str, seed: int) -> Callable[[], object]:
+    """A step as a textbook writes it."""
+    x, labels, net = _samples(dtype, seed)
+    t = _one_hot(labels, dtype)
+    step = TextbookStep(dict(net.params), LEARNING_RATE)
+    rng = np.random.default_rng(seed)
+
+    def call() -> None:
+        chosen = rng.choice(SAMPLES, BATCH)
+        step(x[chosen], t[chosen])
+
+    return call
+
+
+def torch_step(dtype: str, seed: int) -> Callable[[], object]:
+    """A step as users of PyTorch write it."""
+    from oracle.catalog.record import resolve
+
+    x, labels, net = _samples(dtype, seed)
+    make = resolve("oracle.twins.training:eager_step")
+    step: Callable[[], object] = make(
+        net.params, x, labels, learning_rate=LEARNING_RATE, batch=BATCH, dtype=dtype, seed=seed
+    )
+    return step
+
+
+def scratch_step(dtype: str, seed: int) -> Callable[[], object]:
+    """A step of ours."""
+    x, labels, net = _samples(dtype, seed)
+    batches = Batches(SAMPLES, BATCH, np.random.default_rng(seed))
+    return Trainer(net, x, _one_hot(labels, dtype), batches, SGD(LEARNING_RATE)).step
+
+
+def matrix_products(dtype: str, seed: int) -> Callable[[], object]:
+    """The five matrix products of a step, on arrays of its shapes: what no loop can do without."""
+    x, _, net = _samples(dtype, seed)
+    x = x[:BATCH].copy()
+    W1, W2 = net.params["W1"], net.params["W2"]
     hidden, scores = x @ W1, x @ W1 @ W2
 
-    def products() -> None:
+    def call() -> None:
         x @ W1
         hidden @ W2
         hidden.T @ scores
         scores @ W2.T
         x.T @ hidden
 
-    return products
+    return call
 
 
 def time_parts(dtype: str, *, rounds: int, repeats: int, seed: int) -> list[Row]:
-    """Time the parts of a step of ours: where its time goes."""
-    rng = np.random.default_rng(seed)
-    samples = rng.random((SAMPLES, SIZES[0])).astype(dtype)
-    targets = np.eye(SIZES[-1], dtype=dtype)[rng.integers(0, SIZES[-1], SAMPLES)]
-    net = TwoLayerNet(*SIZES, rng=rng, dtype=dtype)
-    batches, optimizer = Batches(SAMPLES, BATCH, rng), SGD(LEARNING_RATE)
-    chosen = batches.draw()
-    x, t = samples[chosen], targets[chosen]
-    ways: dict[str, Callable[[], object]] = {"draw and gather the batch": lambda: samples[batches.draw()]}
+    """Time the parts of a step of ours, in turn: where its time goes."""
+    samples, labels, net = _samples(dtype, seed)
+    trainer = Trainer(
+        net,
+        samples,
+        _one_hot(labels, dtype),
+        Batches(SAMPLES, BATCH, np.random.default_rng(seed)),
+        SGD(LEARNING_RATE),
+    )
+    chosen = trainer.batches.draw()
+    x, t = samples[chosen], trainer.t[chosen]
+    ways: dict[str, Callable[[], object]] = {
+        "draw a batch": trainer.batches.draw,
+        "gather its samples": partial(trainer.gather, chosen),
+    }
     flowing = x
-    backwards: list[tuple[str, Callable[[], object]]] = []
-    first, *others = net.layers.items()
+    (first, affine), *others = net.layers.items()
     for name, layer in net.layers.items():
         ways[f"{name}.forward"] = partial(layer.forward, flowing)
         flowing = layer.forward(flowing)
@@ -95,14 +132,16 @@ def time_parts(dtype: str, *, rounds: int, repeats: int, seed: int) -> list[Row]
     ways["loss forward"] = partial(loss.forward, flowing, t)
     loss.forward(flowing, t)
     dout = loss.backward()
-    backwards.append(("loss backward", loss.backward))
+    ways["loss backward"] = loss.backward
     for name, layer in reversed(others):
-        backwards.append((f"{name}.backward", partial(layer.backward, dout)))
+        ways[f"{name}.backward"] = partial(layer.backward, dout)
         dout = layer.backward(dout)
-    name, affine = first
     assert isinstance(affine, Affine)
-    backwards.append((f"{name}.differentiate_parameters", partial(affine.differentiate_parameters, dout)))
-    ways.update(backwards)
+    ways[f"{first}.differentiate_parameters"] = partial(affine.differentiate_parameters, dout)
     gradients = net.gradient(x, t)
-    ways["update"] = lambda: optimizer.update(net.params, gradients)
-    return interleaved(ways, rounds=rounds, repeats=repeats)
+    ways["update"] = partial(trainer.optimizer.update, net.params, gradients)
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            seconds[name].append(time_calls(way, repeats))
+    return [Row(name, statistics.median(taken), len(taken)) for name, taken in seconds.items()]
