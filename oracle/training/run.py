@@ -6,7 +6,7 @@ import importlib
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -88,7 +88,7 @@ def train(
     beside = _Beside(run) if compare and is_available() else None
     if trainer.at_the_start:
         trainer.evaluate()
-    with _stops_after_the_step() as stopping:
+    with _stops_after_the_step() as stopping, _twin_on_one_thread(beside is not None):
         while trainer.steps_done < settings.steps and not stopping.is_set():
             step = trainer.step() if beside is None else beside.step()
             if trainer.at_the_end_of_an_epoch:
@@ -102,6 +102,10 @@ def train(
         if save is not None and trainer.steps_done % save_every != 0:
             checkpoint.save(save, settings, trainer)
     return run
+
+
+def _twin_on_one_thread(runs: bool) -> AbstractContextManager[None]:
+    return importlib.import_module("oracle.twins.training").one_thread() if runs else nullcontext()
 
 
 class _Beside:

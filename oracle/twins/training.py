@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -11,6 +12,21 @@ from torch import nn
 from oracle.twins import layers
 
 Array = np.ndarray
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one thread, as long as it takes turns with NumPy.
+
+    The idle threads of each go on spinning for a while and take the cores from the other: with several threads each, a
+    step of both takes several times as long as with one.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class TorchTraining:
