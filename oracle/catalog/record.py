@@ -18,7 +18,7 @@ import numpy as np
 from oracle.catalog.rounding import Rounding
 
 Array = np.ndarray
-Arrays = Mapping[str, Array]
+ByName = Mapping[str, Array]
 
 #: An argument's shape: named axes such as ``("N", "D")``; ``ANY`` is any shape at all, and arguments that
 #: are ``BROADCAST`` have shapes that broadcast against each other.
@@ -99,15 +99,15 @@ class LayerSpec:
     differentiates_inputs: bool = True
     has_backward: bool = True
     #: How far each entry of an input is from where the derivative does not exist, by the input's name.
-    kink_distance: Callable[[Arrays], dict[str, Array]] | None = None
+    kink_distance: Callable[[ByName], dict[str, Array]] | None = None
     #: The length of sums that the definition holds inside, beyond those that the Jacobian shows.
-    inner_sum: Callable[[Arrays], int] | None = None
+    inner_sum: Callable[[ByName], int] | None = None
     #: (arguments, dout) -> scale of the rounding in ``d<input>`` where the derivative is itself a difference
     #: of terms that cannot be had more exactly.
-    gradient_scale: Callable[[Arrays, Array], dict[str, Array]] | None = None
+    gradient_scale: Callable[[ByName, Array], dict[str, Array]] | None = None
     #: The same for a textbook formula, PyTorch's included: (sup |J|)ᵀ|dout| for gradients, and the largest
     #: intermediate value for outputs.
-    textbook_scale: Callable[[Arrays, Array], dict[str, Array]] | None = None
+    textbook_scale: Callable[[ByName, Array], dict[str, Array]] | None = None
     #: How rounding travels through it when it is one of a stack.
     rounding: Rounding | None = None
     #: For a network: the records of the layers it is made of, in order, with their parameters' names.

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from oracle.catalog.record import ANY, BROADCAST, Argument, Array, Arrays, LayerSpec
+from oracle.catalog.record import ANY, BROADCAST, Argument, Array, ByName, LayerSpec
 from oracle.catalog.rounding import (
     AffineRounding,
     IdentityWithLossRounding,
@@ -27,11 +27,11 @@ LOSS_CORNERS = ("batch of 1", "single sample", "one class", "integer input", "ex
 BATCH_CORNERS = ("batch of 1", "single sample", "integer input", "one decimal")
 
 
-def _distance_from_zero(arrays: Arrays) -> dict[str, Array]:
+def _distance_from_zero(arrays: ByName) -> dict[str, Array]:
     return {"x": np.abs(arrays["x"])}
 
 
-def _classes(arrays: Arrays) -> int:
+def _classes(arrays: ByName) -> int:
     return arrays["x"].shape[-1]
 
 
@@ -54,7 +54,7 @@ def _softmax_both(scores: Array) -> tuple[Array, Array]:
     return exponentials / total, others / total
 
 
-def _softmax_loss_scale(arrays: Arrays, dout: Array) -> dict[str, Array]:
+def _softmax_loss_scale(arrays: ByName, dout: Array) -> dict[str, Array]:
     # dx_i = y_i Σ_{j≠i} t_j − t_i (1 − y_i): one term is 0 for hard targets, and the two cancel for soft ones.
     scores = np.asarray(arrays["x"], np.float64)
     t = np.abs(_one_hot_like(scores, arrays["t"]))
@@ -63,7 +63,7 @@ def _softmax_loss_scale(arrays: Arrays, dout: Array) -> dict[str, Array]:
     return {"dx": scale * np.abs(dout) / _rows(scores)}
 
 
-def _softmax_loss_textbook(arrays: Arrays, dout: Array) -> dict[str, Array]:
+def _softmax_loss_textbook(arrays: ByName, dout: Array) -> dict[str, Array]:
     # (y Σt − t)/N with y rounded near 1; log-sum-exp minus a score, both as large as the largest score.
     scores = np.asarray(arrays["x"], np.float64)
     weight = np.abs(_one_hot_like(scores, arrays["t"])).sum(axis=-1, keepdims=True)
@@ -72,7 +72,7 @@ def _softmax_loss_textbook(arrays: Arrays, dout: Array) -> dict[str, Array]:
     return {"dx": gradient, "loss": np.asarray((weight * (largest + 1)).sum() / _rows(scores))}
 
 
-def _sigmoid_loss_scale(arrays: Arrays, dout: Array) -> dict[str, Array]:
+def _sigmoid_loss_scale(arrays: ByName, dout: Array) -> dict[str, Array]:
     # dx = (1 − t) s − t (1 − s): as for softmax.
     x, t = (np.asarray(arrays[name], np.float64) for name in ("x", "t"))
     e = np.exp(-np.abs(x))
@@ -80,7 +80,7 @@ def _sigmoid_loss_scale(arrays: Arrays, dout: Array) -> dict[str, Array]:
     return {"dx": (np.abs(1 - t) * s + np.abs(t) * rest) * np.abs(dout) / _rows(x)}
 
 
-def _sigmoid_loss_textbook(arrays: Arrays, dout: Array) -> dict[str, Array]:
+def _sigmoid_loss_textbook(arrays: ByName, dout: Array) -> dict[str, Array]:
     x, t = (np.asarray(arrays[name], np.float64) for name in ("x", "t"))
     return {
         "dx": (1 + np.abs(t)) * np.abs(dout) / _rows(x),
@@ -88,7 +88,7 @@ def _sigmoid_loss_textbook(arrays: Arrays, dout: Array) -> dict[str, Array]:
     }
 
 
-def _sigmoid_textbook(arrays: Arrays, dout: Array) -> dict[str, Array]:
+def _sigmoid_textbook(arrays: ByName, dout: Array) -> dict[str, Array]:
     # y (1 − y) with y rounded near 1: sup |J| = 1/4 is where the error of 1 − y weighs.
     return {"dx": np.abs(dout) * 0.25}
 

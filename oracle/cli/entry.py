@@ -22,17 +22,29 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(encoding="utf-8", errors="replace")
     try:
         parsed = _parser().parse_args(arguments)
-        return int(parsed.run(parsed, shlex.join(["oracle", *arguments])))
+        # A path that is not UTF-8 reaches Python as surrogates, which no file of ours could hold.
+        command = shlex.join(["oracle", *arguments]).encode("utf-8", "replace").decode("utf-8")
+        status = int(parsed.run(parsed, command))
+        sys.stdout.flush()
+        return status
     except InputError as error:
         print(f"oracle: {error}", file=sys.stderr)
         return NOT_MADE
     except KeyboardInterrupt:
-        print("oracle: interrupted; nothing was written", file=sys.stderr)
+        print("oracle: interrupted; no report was written", file=sys.stderr)
         return INTERRUPTED
+    except MemoryError as error:
+        print(f"oracle: not enough memory: {error}; take fewer or smaller samples, or a smaller batch", file=sys.stderr)
+        return NOT_MADE
     except BrokenPipeError:
         # Whoever read the output has stopped; Python would complain once more when it closes the stream.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return RIGHT
+    except OSError as error:
+        # The reports are written by then; what fails is the terminal or the file that stands for it.
+        print(f"oracle: the output cannot be written ({error.strerror or error})", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NOT_MADE
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ The bound of a comparison is the sum of what each of its two sources may be off 
 - ``scale`` is |J|ᵀ|dout| for a gradient and |J||x| + |y| for an output: the absolute values of everything that
   is summed. ``n`` is the length of that sum (Higham, Accuracy and Stability, ch. 3: |error| ≤ n·u·Σ|terms| for
   any order of summation; we allow 2u = eps), ``c`` = LOCAL the few roundings of a local derivative.
+- A sum inside a network takes the probabilistic bound of ``oracle.catalog.rounding.summed`` instead of n.
 - ``floor``: below the smallest normal number relative accuracy ends.
 - ``own``: the error estimate of a difference, or of the way a gradient was observed.
 
@@ -18,7 +19,7 @@ A network has no relative accuracy: its errors are carried from layer to layer (
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -43,6 +44,8 @@ class OwnErrors:
 
     errors: dict[str, dict[str, Array]]
     open_branch: dict[str, Array]
+    #: What a textbook formula in the dtype of the case may lose besides, where the record knows of such a formula.
+    textbook: dict[str, Array] = field(default_factory=dict)
 
     def bound(self, quantity: str, pair: tuple[str, str]) -> Array:
         return self.errors[pair[0]][quantity] + self.errors[pair[1]][quantity]
@@ -71,7 +74,8 @@ def own_error_of_backprop(weight: Array, dtype: np.dtype) -> Array:
 def gradient_weight(record: LayerSpec, arrays: Arrays, name: str, derivative: Derivative, dout: Array) -> Array:
     """(n + c)·|J|ᵀ|dout| for every entry of argument ``name``, in its shape."""
     given = {**arrays.inputs, **arrays.parameters}
-    absolute = np.abs(derivative.jacobian)
+    # Of a derivative that is only estimated, the scale is what it may be.
+    absolute = np.abs(derivative.jacobian) + (0.0 if derivative.own_error is None else derivative.own_error)
     terms = np.count_nonzero(absolute, axis=1) + (record.inner_sum(given) if record.inner_sum else 0)
     upstream = np.abs(np.asarray(dout, np.float64))
     scale = (absolute @ upstream.reshape(-1)).reshape(given[name].shape)
@@ -120,7 +124,13 @@ def _layer_errors(
         errors["numerical"][quantity] = rounding + floor + numerical.own_error.get(quantity, 0.0)
         lost = float(DOUBLE.eps) * LOCAL * np.asarray(textbook.get(quantity, 0.0))
         errors["autograd"][quantity] = rounding + lost + LOCAL * AUTOGRAD_FLOOR
-    return OwnErrors(errors, open_branch)
+    info = np.finfo(dtype)
+    by_textbook = {
+        # What overflows on the way (exp(100) in float32) ends in 0 where there is a subnormal number.
+        quantity: LOCAL * (float(info.eps) * np.asarray(scale) + float(info.smallest_normal))
+        for quantity, scale in textbook.items()
+    }
+    return OwnErrors(errors, open_branch, by_textbook)
 
 
 def _stack_errors(record: LayerSpec, arrays: Arrays, dtype: np.dtype, numerical: Estimate) -> OwnErrors:

@@ -112,6 +112,13 @@ def _pair(trial: Trial, quantities: tuple[str, ...], pair: tuple[str, str], evid
                 comparison.quantity,
                 comparison,
             )
+        elif pair[0] == "backprop" and trial.loses_precision_only(
+            comparison.quantity, pair, *trial.values(comparison, pair)
+        ):
+            sentence = (
+                f"loses digits that the function has (a difference of numbers that are nearly equal): {comparison}"
+            )
+            yield Problem(Evidence.LOSES_PRECISION, sentence, comparison.quantity, comparison)
         else:
             yield Problem(evidence, str(comparison), comparison.quantity, comparison)
 
@@ -119,7 +126,7 @@ def _pair(trial: Trial, quantities: tuple[str, ...], pair: tuple[str, str], evid
 @check(compares=BACKPROP_NUMERICAL, takes_any_shape=True)
 def forward_matches_numerical(trial: Trial) -> Iterator[Problem]:
     """Outputs in the dtype of the case are those of the same forward in double precision."""
-    return _pair(trial, trial.record.outputs, BACKPROP_NUMERICAL, Evidence.REFERENCES_DIFFER)
+    return _pair(trial, trial.record.outputs, BACKPROP_NUMERICAL, Evidence.FORWARD_DIFFERS_FROM_ITS_DOUBLE)
 
 
 @check(compares=BACKPROP_AUTOGRAD, takes_any_shape=True)
@@ -410,11 +417,11 @@ def batch_rows_are_independent(trial: Trial) -> Iterator[Problem]:
         alone = select_rows(trial.case, trial.record, given.everything(), slice(row, row + 1))
         values = _evaluate(trial, {name: alone[name] for name in given.inputs}, alone["dout"])
         for quantity in sorted(batched & values.keys()):
-            bound = trial.rounding(quantity)[row : row + 1]
-            expected = of_batch[quantity][row : row + 1]
-            comparison = compare(
-                quantity, f"backprop of row {row} alone", trial.case, values[quantity], expected, bound
-            )
+            this_row = slice(row, row + 1)
+            bound, expected = trial.rounding(quantity)[this_row], of_batch[quantity][this_row]
+            left_out = trial.not_comparable(quantity, trial.rounding(quantity), of_batch[quantity].shape)[this_row]
+            when = f"backprop of row {row} alone"
+            comparison = compare(quantity, when, trial.case, values[quantity], expected, bound, left_out)
             if not comparison.agrees:
                 yield Problem(_output_or_gradient(trial, quantity), str(comparison), quantity, comparison)
 
@@ -586,8 +593,9 @@ def assigned_parameters_are_used(trial: Trial) -> Iterator[Problem]:
             return
 
 
-#: What the central difference with h = 1e-4 may be off by, in units of the largest entry of the gradient:
-#: truncation h²/6·f''' and rounding eps·loss/h are both below 1e-8; the rest leaves room for curvature.
+#: What the central difference with h = 1e-4 may be off by, in units of the largest entry of the gradient. Truncation,
+#: h²/6·f''', and rounding, eps·loss/h, are below 1e-8 each for a third derivative of the size of the gradient; this
+#: is a guard against differences in the wrong dtype or array (off by a quarter), not a bound.
 OWN_NUMERICAL_TOLERANCE = 1e-4
 
 

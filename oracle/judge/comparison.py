@@ -40,7 +40,8 @@ class Comparison:
     max_abs: float
     max_rel: float
     mean_abs: float
-    #: The smallest error that would have been noticed in any entry, relative to the largest entry.
+    #: An error above this would have been noticed in any entry: the largest bound, relative to the largest entry. 0
+    #: where that entry is itself too small to have digits.
     noticed: float = 0.0
     #: Why the arrays could not be compared entry by entry; empty when they could.
     mismatch: str = ""
@@ -107,7 +108,11 @@ def compare(
         margin = np.where(same, 0.0, np.where(np.isfinite(bounds), error / bounds, np.inf))
         margin = np.where(np.isnan(margin), np.inf, margin)
         relative = np.where(same, 0.0, error / np.abs(e))
-        noticed = float(bounds[kept].max() / np.abs(e[kept]).max()) if np.any(e[kept]) else 0.0
+        # Beside the smallest numbers of the dtype there are no digits in which an error could show.
+        info = np.finfo(case.dtype)
+        largest = float(np.abs(e[kept]).max(initial=0.0))
+        has_digits = float(info.smallest_normal / info.eps) < largest < np.inf
+        noticed = float(bounds[kept].max()) / largest if has_digits else 0.0
     entries = int(kept.sum())
     if entries == 0:
         return Comparison(quantity, pair, case, (), 0, 0, 0, 0, 0, 0, int((~kept).sum()), 0, 0, 0, 0, 0)

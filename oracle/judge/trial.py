@@ -44,7 +44,7 @@ class Finding:
 class Trial:
     """One case, run. ``error`` says why the subject could not be called; then there is nothing to compare.
 
-    ``own`` are fresh arrays of the case; the arrays that the sources saw are not handed on to the checks.
+    ``arrays()`` gives fresh arrays of the case; those that the sources saw are not handed on to the checks.
     """
 
     subject: Subject
@@ -214,6 +214,11 @@ class Trial:
         shared = [q for q in quantities if q in first and q in second]
         return [self.compare(q, pair, first[q], second[q]) for q in shared]
 
+    def values(self, comparison: Comparison, pair: tuple[str, str]) -> tuple[Array, Array]:
+        """The two arrays that a comparison of this trial was made of."""
+        first, second = (self.estimates[source].values[comparison.quantity] for source in pair)
+        return first, second
+
     def compare(self, quantity: str, pair: tuple[str, str], actual: Array, expected: Array) -> Comparison:
         name = "-".join(pair)
         if self.bounds is None:
@@ -223,11 +228,24 @@ class Trial:
         return compare(quantity, name, self.case, actual, expected, self.bounds.bound(quantity, pair), left_out)
 
     def rounding(self, quantity: str) -> Array:
-        """What two evaluations by backprop may differ by when they round differently."""
+        """What two evaluations by backprop may differ by when they round differently, by a textbook's formula too."""
         assert self.bounds is not None
-        return 2 * self.bounds.errors["backprop"][quantity]
+        return np.asarray(2 * (self.bounds.errors["backprop"][quantity] + self.bounds.textbook.get(quantity, 0.0)))
+
+    def loses_precision_only(self, quantity: str, pair: tuple[str, str], actual: Array, expected: Array) -> bool:
+        """Whether what is beyond the bound is within what a textbook's formula loses."""
+        if self.bounds is None or quantity not in self.bounds.textbook:
+            return False
+        bound = self.bounds.bound(quantity, pair) + self.bounds.textbook[quantity]
+        left_out = self.bounds.open_branch.get(quantity)
+        return compare(quantity, "-".join(pair), self.case, actual, expected, bound, left_out).agrees
 
     def rounding_for(self, argument: str, dout: Array) -> Array:
         """The same for the gradient of ``argument`` with another upstream gradient."""
+        assert self.bounds is not None
         weight = gradient_weight(self.record, self._arrays, argument, self.derivatives[argument], dout)
-        return 2 * own_error_of_backprop(weight, self.dtype)
+        lost = self.bounds.textbook.get(self.record.gradient_name(argument), 0.0)
+        grown = max(
+            float(np.abs(dout).max(initial=0.0)) / max(float(np.abs(self._arrays.dout).max(initial=0.0)), 1e-3), 1
+        )
+        return np.asarray(2 * (own_error_of_backprop(weight, self.dtype) + lost * grown))

@@ -25,7 +25,7 @@ WAYS = {
 def to_bench_report(
     rows: Mapping[str, Sequence[Row]], parts: Mapping[str, Sequence[Row]], *, seed: int, command: str
 ) -> dict[str, Any]:
-    """The report as plain values: what DESIGN calls ``bench train``. ``rows`` and ``parts`` are by dtype."""
+    """The report as a report of kind ``bench train``. ``rows`` and ``parts`` are by dtype."""
     listed, ratios = [], {}
     for dtype, timed in rows.items():
         median = {row.name: row.median_s for row in timed}

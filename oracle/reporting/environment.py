@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 import numpy as np
+from tabulate import tabulate
 
 from oracle.blas import numpy_blas
 
@@ -28,6 +29,12 @@ def environment(seed: int, command: str) -> dict[str, Any]:
         "scikit-learn": _version("scikit-learn"),
         "byteorder": sys.byteorder,
     }
+
+
+def environment_table(facts: dict[str, Any]) -> str:
+    """The facts as a table of Markdown, in which a bar would end a cell."""
+    cells = [(name, str(value).replace("|", "\\|")) for name, value in facts.items()]
+    return tabulate(cells, headers=("", ""), tablefmt="github", disable_numparse=True)
 
 
 def _version(distribution: str) -> str | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from oracle.reporting.environment import environment_table
 from oracle.reporting.report import PAIR_NAMES
 
 COLUMNS = (
@@ -95,7 +96,7 @@ def markdown(report: dict[str, Any]) -> str:
             ("layer", "dtype", "entries", "backprop", "numerical", "ratio"),
         ),
     ]
-    parts += ["## Made with", _table(list(report["environment"].items()), ("", ""))]
+    parts += ["## Made with", environment_table(report["environment"])]
     return "\n\n".join(parts) + "\n"
 
 
@@ -103,12 +104,12 @@ HOW_TO_READ = """## How to read the tables
 
 Every gradient is computed three ways: **backprop** (the layer's own `backward`), **numerical** (differentiation of
 the layer's own `forward`) and **autograd** (PyTorch through an independent twin, in double precision). The three error
-columns give the largest absolute difference of each pair over *n* comparisons; one comparison is one quantity of one
-generated case between two sources.
+columns give the largest absolute difference of each pair; *n* counts the comparisons of all three, one comparison being
+one quantity of one generated case between two sources.
 
 - **mean abs** is the book's figure: the mean absolute difference between backprop and the numerical gradient.
-- **worst** is the entry that comes nearest to its bound, in any of the three pairs: its error, and what rounding and
-  the sources' own errors can explain there. **margin** is the first divided by the second: agreement is a margin of at
+- **worst** is the entry of backprop that comes nearest to its bound: its error, and what rounding and the sources' own
+  errors can explain there. **margin** is the first divided by the second: agreement is a margin of at
   most 1. The bound is derived for each entry, so margins can be compared where absolute errors cannot: a large
   error of a large entry may be rounding, a small one of a small entry may be a mistake.
 - An error of exactly **0** is normal where independent code does the same arithmetic.
@@ -141,7 +142,9 @@ def _cells(rows: Iterable[dict[str, Any]]) -> list[tuple[str, ...]]:
 
 def _row(row: dict[str, Any]) -> tuple[str, ...]:
     pairs = [row["pairs"][name] for name in PAIR_NAMES]
-    worst = max((pair for pair in pairs if pair is not None), key=lambda pair: float(pair["margin"]))
+    # Of the layer's own comparisons: the references are compared too, but in double precision whatever the dtype.
+    own = [pair for pair in pairs[:2] if pair is not None] or [pairs[2]]
+    worst = max(own, key=lambda pair: float(pair["margin"]))
     return (
         row["layer"],
         row["quantity"],
@@ -150,7 +153,7 @@ def _row(row: dict[str, Any]) -> tuple[str, ...]:
         *(_figure(pair["max_abs"]) if pair else row["not_run"][name] for name, pair in row["pairs"].items()),
         _figure(pairs[0]["mean_abs"]) if pairs[0] else "",
         f"{_figure(worst['error'])} / {_figure(worst['bound'])}",
-        f"{row['margin']:.2g}",
+        f"{worst['margin']:.2g}",
         row["verdict"],
     )
 

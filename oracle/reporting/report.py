@@ -45,7 +45,7 @@ def build_report(
     not_run: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Examine every record and return the report as the JSON that DESIGN calls ``report``.
+    """Examine every record and return the report as a report of kind ``report``.
 
     ``not_run`` names what was left out of the plan and why. Times are in ``timings`` and ``seconds``; all
     else is the same for the same seed on the same machine.

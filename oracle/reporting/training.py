@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from oracle.reporting.environment import environment
+from oracle.reporting.environment import environment, environment_table
 from oracle.reporting.report import SCHEMA
 from oracle.sources.autograd import HOW_TO_INSTALL, NOT_INSTALLED
 from oracle.training.run import PrintedOrderRun, TrainingRun
@@ -21,7 +21,7 @@ SMOOTHED = 100
 
 
 def to_report(run: TrainingRun, *, command: str, printed: PrintedOrderRun | None) -> dict[str, Any]:
-    """The report as plain values: what DESIGN calls ``train``."""
+    """The report as a report of kind ``train``."""
     history = run.trainer.history
     matched, unmatched = run.predictions()
     parity = run.resynchronised
@@ -135,7 +135,7 @@ def training_markdown(report: dict[str, Any], picture: str | None) -> str:
             ("test sample", "is", "read as"),
         ),
         "## Made with",
-        _table(list(report["environment"].items()), ("", "")),
+        environment_table(report["environment"]),
     ]
     assert summary["steps"] == len(report["loss"])
     return "\n\n".join(parts) + "\n"
@@ -148,6 +148,9 @@ def training_lines(report: dict[str, Any]) -> list[str]:
         f"{settings['net']} on {settings['data']}, {settings['dtype']}: {summary['steps']:,} steps in "
         f"{report['seconds']:.1f} s of training; test accuracy {summary['test_accuracy']:.4f}."
     ]
+    lost = next((number for number, loss in enumerate(report["loss"]) if not np.isfinite(loss)), None)
+    if lost is not None:
+        lines.append(f"The loss is not finite from step {lost:,} on: nothing is learned; take a smaller --lr.")
     if summary["interrupted"]:
         lines.append(f"Interrupted before step {settings['steps']:,}; this is what there was.")
     if report["printed_order"]:

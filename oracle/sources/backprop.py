@@ -19,5 +19,4 @@ def backprop(
     forward = handle.forward(inputs)
     backward = handle.backward(dout) if subject.record.has_backward else None
     gradients = backward.values if backward else {}
-    own_error = dict(backward.own_error) if backward else {}
-    return Estimate("backprop", {**forward.values, **gradients}, own_error), forward, backward, handle
+    return Estimate("backprop", {**forward.values, **gradients}), forward, backward, handle

@@ -8,7 +8,7 @@ process; what must act on the very arrays that were handed out (``recall``, ``sc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,15 +24,13 @@ class Reply:
 
     ``values``: outputs or gradients by quantity. ``arguments``: the arguments, and the parameters, as they
     are after the call. ``aliases``: (result, argument) pairs that share memory. ``warnings``: what NumPy
-    warned about. ``own_error``: by quantity, what the way of observing it may be off by (0 where it is
-    simply read). ``token`` names the arrays handed out, for ``recall`` and ``scribble``.
+    warned about. ``token`` names the arrays handed out, for ``recall`` and ``scribble``.
     """
 
     values: dict[str, Array]
     arguments: dict[str, Array]
     aliases: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
-    own_error: dict[str, Array] = field(default_factory=dict)
     token: int = 0
 
 

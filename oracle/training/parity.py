@@ -113,7 +113,9 @@ class Resynchroniser:
         """Compare step ``number``, which led from the parameters ``before`` to those ``after``."""
         outcome = self.outcome
         outcome.steps += 1
-        divergence = self._divergence(number, before, seen, after)
+        with np.errstate(all="ignore"):
+            # Infinities and NaN are compared too; the report says where the loss is no number.
+            divergence = self._divergence(number, before, seen, after)
         if divergence is not None and outcome.first_divergence is None:
             outcome.first_divergence = divergence
 
