@@ -90,7 +90,8 @@ def _sigmoid_loss_textbook(arrays: ByName, dout: Array) -> dict[str, Array]:
 
 def _sigmoid_textbook(arrays: ByName, dout: Array) -> dict[str, Array]:
     # y (1 − y) with y rounded near 1: sup |J| = 1/4 is where the error of 1 − y weighs.
-    return {"dx": np.abs(dout) * 0.25}
+    # 1/(1 + exp(-x)) is 0 where exp overflows: y loses what lies below the smallest normal number, and no more.
+    return {"dx": np.abs(dout) * 0.25, "y": np.zeros(dout.shape)}
 
 
 NODES = (

@@ -12,6 +12,7 @@ from oracle.errors import InputError
 
 #: Steps where neither --steps nor --epochs is given and the network has no length of its own.
 STEPS = 2000
+LARGEST_FLOAT32 = 3.4028234663852886e38
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -56,6 +57,8 @@ def run(arguments: argparse.Namespace, command: str) -> int:
     from oracle.training.settings import PRESETS, Settings, prepare, steps_per_epoch
 
     require_places(arguments, arguments.save)
+    if arguments.lr and arguments.dtype == "float32" and arguments.lr > LARGEST_FLOAT32:
+        raise InputError(f"--lr {arguments.lr:g}: larger than any float32; take a smaller one, or --dtype float64")
     if arguments.data == "mnist":
         if not arguments.mnist:
             raise InputError("--data mnist: no directory with the MNIST files; name it with --mnist DIR or MNIST_DIR")

@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from oracle.bench.timing import Row
 from oracle.bench.train import PRODUCTS, SCRATCH, TEXTBOOK, TORCH
-from oracle.reporting.environment import environment
+from oracle.reporting.environment import environment, environment_table
 from oracle.reporting.report import SCHEMA
 from oracle.sources.autograd import HOW_TO_INSTALL, NOT_INSTALLED
 
@@ -76,10 +76,8 @@ def bench_lines(report: dict[str, Any]) -> list[str]:
 
 def bench_markdown(report: dict[str, Any]) -> str:
     """The same as a file."""
-    environment_table = _table(list(report["environment"].items()), ("", ""))
-    return (
-        "\n\n".join(("# What a step of training costs", *bench_lines(report), "## Made with", environment_table)) + "\n"
-    )
+    parts = ("# What a step of training costs", *bench_lines(report), "## Made with")
+    return "\n\n".join((*parts, environment_table(report["environment"]))) + "\n"
 
 
 def _named(name: str) -> tuple[str, str]:
