@@ -8,6 +8,9 @@ from functools import partial
 from oracle.cli.common import Commands, add_common, deliver, positive, require_places
 from oracle.cli.status import RIGHT
 
+#: Calls in a round: long enough for caches and clocks to settle.
+REPEATS = 200
+
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command, and what it can time, to the parser."""
@@ -35,7 +38,7 @@ def run_train(arguments: argparse.Namespace, command: str) -> int:
     from oracle.reporting.render import to_json
 
     require_places(arguments)
-    options = {"rounds": arguments.rounds, "repeats": 50, "seed": arguments.seed}
+    options = {"rounds": arguments.rounds, "repeats": REPEATS, "seed": arguments.seed}
     with Bar(shown=not arguments.quiet) as bar:
         bar.start(len(DTYPES) * (arguments.rounds + 1))
         rows = {dtype: time_training(dtype, **options, on_round=partial(bar.step, dtype)) for dtype in DTYPES}
