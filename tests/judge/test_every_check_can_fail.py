@@ -426,8 +426,6 @@ PLANTED = [
         # `precision lost` once that is told apart from a fault.
         "forward wrong",
         "y[",
-        # Nothing but the twin says which of two precisions is the right one.
-        alone="right",
         dtype="float32",
     ),
     Planted(PlusForMinusInTheExponent, "Sigmoid", "forward_matches_autograd", "forward wrong", "y[", alone=None),
@@ -519,7 +517,6 @@ PLANTED = [
         # Its forward moves entries to other places, and its backward does not.
         "both wrong",
         "of contiguous copies instead of Fortran arrays",
-        alone="backward wrong",
         drawn={"count": 12},  # a third of them have two dimensions or more and Fortran order
     ),
     # batches
