@@ -297,7 +297,7 @@ class TheOtherOrder(scratch.TwoLayerNet):
 def test_kinks_of_a_network_are_counted_and_do_not_decide_the_verdict(draw_cases):
     """Inputs with one decimal: sums cancel to 0 in one order of summation and to 1e-17 in another."""
     record = RECORDS["TwoLayerNet"]
-    cases = draw_cases("TwoLayerNet", corners=["one decimal"], count=150)
+    cases = draw_cases("TwoLayerNet", corners=["one decimal"], count=80)
     ours = examine(implementation_of(record), cases, dtype="float64", required=True)
     other = examine(InProcessSubject(record, TheOtherOrder), cases, dtype="float64", required=True)
     assert ours.verdict == other.verdict == "right"
