@@ -56,24 +56,25 @@ def weighted(weight: Array, value: Array) -> Array:
 
 
 def sum_and_error(x: Array) -> tuple[Array, Array]:
-    """Return S and s along the last axis, kept: S + s is the sum of x to about twice the working precision.
+    """Return S and s along the first axis: S + s is the sum of x to about twice the working precision.
 
     x is not negative (its real part, where it is complex). sigma is a power of two above the sum, so that of
     each entry (sigma + x) − sigma leaves the leading digits, all multiples of one number: their sum is exact.
 
     Source: Rump, Ogita and Oishi, Accurate floating-point summation, part I (2008), algorithm ExtractVector.
     """
-    _, exponent = np.frexp(x.real.max(axis=-1, keepdims=True))
-    sigma = np.ldexp(1.0, exponent + x.shape[-1].bit_length())
+    _, exponent = np.frexp(x.real.max(axis=0))
+    sigma = np.ldexp(1.0, exponent + len(x).bit_length())
     leading = (sigma + x) - sigma
-    return leading.sum(axis=-1, keepdims=True), (x - leading).sum(axis=-1, keepdims=True)
+    return leading.sum(axis=0), (x - leading).sum(axis=0)
 
 
 class Exponentials:
     """The exponentials behind softmax, and what softmax and its loss are made of, each to a few ulp.
 
-    x is float64 or complex128, shape (..., C) with C >= 1; the classes are the last axis. x_m = M is the
-    largest score (for complex x the largest real part), and
+    x is float64 or complex128, shape (C, ...) with C >= 1; the classes are the first axis, along which NumPy sums
+    several times faster than along a short last one. x_m = M is the largest score (for complex x the largest real
+    part), and
 
         e_k = exp(x_k − M),   R = Σ_{k≠m} e_k (the others than m),   S = 1 + R.
 
@@ -83,19 +84,21 @@ class Exponentials:
 
     def __init__(self, x: Array, *, corrected: bool = True) -> None:
         # NumPy orders complex numbers by their real part first; among equals it does not matter which is M.
-        M = x.max(axis=-1, keepdims=True)
-        self._is_m = np.arange(x.shape[-1]) == x.argmax(axis=-1, keepdims=True)
+        M = x.max(axis=0)
+        each_class = np.arange(len(x)).reshape(-1, *(1,) * M.ndim)
+        self._is_m = each_class == x.argmax(axis=0)
         self._corrected = corrected
         if corrected:
             self._d, self._r = two_sum(x, -M)
             self._e = np.exp(self._d)
-            self._others = np.where(self._is_m, 0.0, self._e + self._e * self._r)  # exp(d + r) to first order
+            self._others = self._e + self._e * self._r  # exp(d + r) to first order
+            np.copyto(self._others, 0.0, where=self._is_m)
             R, self._rest = sum_and_error(self._others)
         else:
             self._d = x - M
             self._e = np.exp(self._d)
             self._others = np.where(self._is_m, 0.0, self._e)
-            R, self._rest = self._others.sum(axis=-1, keepdims=True), np.zeros(())
+            R, self._rest = self._others.sum(axis=0), np.zeros(())
         self._R = R + (M - M)  # + 0, or NaN where M is infinite, as IEEE says of the sum
 
     def y_and_one_minus_y(self) -> tuple[Array, Array]:

@@ -40,8 +40,8 @@ def softmax(x: ArrayLike) -> Array:
     x = read_array("softmax", "x", x, complex_too=True)
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError(f"softmax: x has shape {x.shape}; required: (..., C) with C >= 1")
-    y, _ = Exponentials(in_double(x)).y_and_one_minus_y()
-    return np.asarray(y, dtype=x.dtype)
+    y, _ = Exponentials(np.moveaxis(in_double(x), -1, 0)).y_and_one_minus_y()
+    return np.moveaxis(y, 0, -1).astype(x.dtype, order="C")
 
 
 @ieee
@@ -91,7 +91,7 @@ class Loss(Layer):
 
     def _like_x(self, dx: Array, dtype: np.dtype[Any]) -> Array:
         """Return dx, computed in double precision, in the shape of x and the given dtype."""
-        return dx.astype(dtype).reshape(self._x_shape)
+        return dx.astype(dtype, order="C").reshape(self._x_shape)
 
 
 class SoftmaxWithLoss(Loss):
@@ -116,7 +116,7 @@ class SoftmaxWithLoss(Loss):
 
     _accepts_labels = True
     _exponentials: Exponentials
-    _t: Array
+    _t: Array  # (C, N), as Exponentials has it
 
     @ieee
     def forward(self, x: ArrayLike, t: ArrayLike) -> Any:
@@ -137,10 +137,10 @@ class SoftmaxWithLoss(Loss):
                 target.
         """
         x, t = self._read(x, t)
-        self._exponentials = Exponentials(x, corrected=self._y_dtype != np.float32)
-        self._t = t
+        self._exponentials = Exponentials(x.T.copy(), corrected=self._y_dtype != np.float32)
+        self._t = t.T.copy()
         minus_log_y = self._exponentials.minus_log_y()
-        return self._rounded(np.sum(weighted(t, minus_log_y)) / len(x))
+        return self._rounded(np.sum(weighted(self._t, minus_log_y)) / len(x))
 
     @ieee
     def backward(self, dout: ArrayLike = 1) -> Array:
@@ -156,10 +156,10 @@ class SoftmaxWithLoss(Loss):
         """
         dout = self._upstream(dout)
         y, one_minus_y = self._exponentials.y_and_one_minus_y()
-        t, N = self._t, len(self._t)
-        other_t = t.sum(axis=-1, keepdims=True) - t
+        t, N = self._t, self._t.shape[1]
+        other_t = t.sum(axis=0) - t
         dx = (y * other_t - t * one_minus_y) * in_double(dout) / N
-        return self._like_x(dx, dout.dtype)
+        return self._like_x(dx.T, dout.dtype)
 
 
 class IdentityWithLoss(Loss):

@@ -46,7 +46,8 @@ class SGD:
             step = self._steps.get(name)
             if step is None or step.shape != gradient.shape or step.dtype != dtype:
                 step = self._steps[name] = np.empty(gradient.shape, dtype)
-            params[name] -= np.multiply(gradient, self.learning_rate, out=step)
+            parameter = params[name]
+            parameter -= np.multiply(gradient, self.learning_rate, out=step)
 
 
 class Batches:
@@ -201,7 +202,7 @@ class Trainer:
         """Draw a batch, compute loss and gradients, update the parameters."""
         started = time.perf_counter()
         indices = self.batches.draw()
-        loss, gradients = self.loss_and_gradient(self.gather(indices), self.t[indices])
+        loss, gradients = self.loss_and_gradient(self.gather(indices), self.t.take(indices, axis=0))
         self.optimizer.update(self.net.params, gradients)
         self.history.loss.append(float(loss))
         self.history.seconds += time.perf_counter() - started

@@ -36,11 +36,11 @@ def test_two_sum_beyond_float64_has_no_error_term():
 @pytest.mark.parametrize("size", [1, 2, 7, 100, 1000])
 @pytest.mark.parametrize("scale", [1.0, 1e-300, 1e5], ids=["near 1", "small", "large"])
 def test_sum_and_error(size, scale, rng):
-    x = np.exp(-rng.random((20, size)) * 30) * scale
+    x = np.exp(-rng.random((size, 20)) * 30) * scale
     S, s = sum_and_error(x)
-    assert S.shape == s.shape == (20, 1)
-    for row, leading, rest in zip(x, S[:, 0], s[:, 0], strict=True):
-        exact = sum(map(Fraction, row))
+    assert S.shape == s.shape == (20,)
+    for column, leading, rest in zip(x.T, S, s, strict=True):
+        exact = sum(map(Fraction, column))
         # The leading digits are added without an error; the rest is below size · eps of the sum, and its own
         # rounding errors below size · eps of that.
         assert abs(Fraction(leading) + Fraction(rest) - exact) <= (size * Fraction(2) ** -52) ** 2 * exact
