@@ -7,13 +7,14 @@ parameters. The functions that make a step are called in processes of their own.
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
-from functools import partial
+from typing import Any
 
 import numpy as np
 
 from oracle.bench.textbook import TextbookStep
-from oracle.bench.timing import Row, Way, interleaved, time_calls
+from oracle.bench.timing import Row, Way, interleaved
 from oracle.sources.autograd import is_available
 from scratch import SGD, Affine, Batches, Trainer, TwoLayerNet
 
@@ -107,41 +108,40 @@ def matrix_products(dtype: str, seed: int) -> Callable[[], object]:
     return call
 
 
-def time_parts(dtype: str, *, rounds: int, repeats: int, seed: int) -> list[Row]:
-    """Time the parts of a step of ours, in turn: where its time goes."""
+def time_parts(dtype: str, *, steps: int, seed: int) -> list[Row]:
+    """Time the parts of a step of ours within whole steps, as they find the caches: where its time goes.
+
+    A part alone, called again and again on the same arrays, is much cheaper than in its place: fetching a batch from
+    all over memory is the third largest part of a step, and looks like one of the smallest.
+    """
     samples, labels, net = _samples(dtype, seed)
-    trainer = Trainer(
-        net,
-        samples,
-        _one_hot(labels, dtype),
-        Batches(SAMPLES, BATCH, np.random.default_rng(seed)),
-        SGD(LEARNING_RATE),
-    )
-    chosen = trainer.batches.draw()
-    x, t = samples[chosen], trainer.t[chosen]
-    ways: dict[str, Callable[[], object]] = {
-        "draw a batch": trainer.batches.draw,
-        "gather its samples": partial(trainer.gather, chosen),
-    }
-    flowing = x
+    batches = Batches(SAMPLES, BATCH, np.random.default_rng(seed))
+    trainer = Trainer(net, samples, _one_hot(labels, dtype), batches, SGD(LEARNING_RATE))
+    seconds: dict[str, list[float]] = {}
+
+    def timed(name: str, part: Callable[..., Any], *arguments: Any) -> Any:
+        start = time.perf_counter()
+        result = part(*arguments)
+        seconds.setdefault(name, []).append(time.perf_counter() - start)
+        return result
+
     (first, affine), *others = net.layers.items()
-    for name, layer in net.layers.items():
-        ways[f"{name}.forward"] = partial(layer.forward, flowing)
-        flowing = layer.forward(flowing)
-    loss = net.last_layer
-    ways["loss forward"] = partial(loss.forward, flowing, t)
-    loss.forward(flowing, t)
-    dout = loss.backward()
-    ways["loss backward"] = loss.backward
-    for name, layer in reversed(others):
-        ways[f"{name}.backward"] = partial(layer.backward, dout)
-        dout = layer.backward(dout)
     assert isinstance(affine, Affine)
-    ways[f"{first}.differentiate_parameters"] = partial(affine.differentiate_parameters, dout)
-    gradients = net.gradient(x, t)
-    ways["update"] = partial(trainer.optimizer.update, net.params, gradients)
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds):
-        for name, way in ways.items():
-            seconds[name].append(time_calls(way, repeats))
+    for _ in range(steps):
+        indices = timed("draw a batch", batches.draw)
+        flowing = timed("gather its samples", trainer.gather, indices)
+        targets = timed("gather its targets", trainer.t.take, indices, 0)
+        for name, layer in net.layers.items():
+            flowing = timed(f"{name}.forward", layer.forward, flowing)
+        timed("loss forward", net.last_layer.forward, flowing, targets)
+        flowing = timed("loss backward", net.last_layer.backward)
+        for name, layer in reversed(others):
+            flowing = timed(f"{name}.backward", layer.backward, flowing)
+        timed(f"{first}.differentiate_parameters", affine.differentiate_parameters, flowing)
+        gradients = {
+            name: gradient
+            for k, layer in enumerate((layer for layer in net.layers.values() if isinstance(layer, Affine)), start=1)
+            for name, gradient in ((f"W{k}", layer.dW), (f"b{k}", layer.db))
+        }
+        timed("update", trainer.optimizer.update, net.params, gradients)
     return [Row(name, statistics.median(taken), len(taken)) for name, taken in seconds.items()]

@@ -42,7 +42,7 @@ def run_train(arguments: argparse.Namespace, command: str) -> int:
     with Bar(shown=not arguments.quiet) as bar:
         bar.start(len(DTYPES) * (arguments.rounds + 1))
         rows = {dtype: time_training(dtype, **options, on_round=partial(bar.step, dtype)) for dtype in DTYPES}
-        parts = {dtype: time_parts(dtype, **options) for dtype in DTYPES}
+        parts = {dtype: time_parts(dtype, steps=arguments.rounds * REPEATS, seed=arguments.seed) for dtype in DTYPES}
     report = to_bench_report(rows, parts, seed=arguments.seed, command=command)
     files = {"bench_train.md": bench_markdown(report)}
     deliver(arguments, "bench_train", to_json(report), files, "\n\n".join(bench_lines(report)))
