@@ -25,26 +25,29 @@ PAUSE = 0.02
 
 @dataclass(frozen=True)
 class Way:
-    """One way of doing something: ``maker`` ("module:function"), called with ``options``, gives what is timed."""
+    """One way of doing something: ``maker`` ("module:function"), called with ``options``, gives what is timed.
+
+    ``repeats`` calls make a turn: long enough for caches and clocks to settle. A call does ``part`` of the whole.
+    """
 
     name: str
     maker: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    repeats: int = 200
+    part: float = 1.0
 
 
 @dataclass(frozen=True)
 class Row:
-    """The median of the rounds of one way, in seconds, and how many rounds there were."""
+    """The median of the rounds of one way, in seconds for the whole, and how many rounds there were."""
 
     name: str
     median_s: float
     runs: int
 
 
-def interleaved(
-    ways: Sequence[Way], *, rounds: int, repeats: int, on_round: Callable[[], object] = lambda: None
-) -> list[Row]:
-    """Time every way in turn, ``rounds`` times ``repeats`` calls each, after one round that is not counted."""
+def interleaved(ways: Sequence[Way], *, rounds: int, on_round: Callable[[], object] = lambda: None) -> list[Row]:
+    """Time every way in turn, ``rounds`` times, after one round that is not counted."""
     context = multiprocessing.get_context("spawn")
     seconds: dict[str, list[float]] = {way.name: [] for way in ways}
     with ExitStack() as stack:
@@ -58,14 +61,15 @@ def interleaved(
             stack.callback(worker.terminate)
             workers[way.name] = ours
         for number in range(rounds + 1):
-            for name, connection in workers.items():
+            for way in ways:
+                connection = workers[way.name]
                 time.sleep(PAUSE)
-                connection.send(repeats)
+                connection.send(way.repeats)
                 taken = connection.recv()
                 if isinstance(taken, BaseException):
                     raise taken
                 if number > 0:
-                    seconds[name].append(taken)
+                    seconds[way.name].append(taken / way.part)
             on_round()
     return [Row(name, statistics.median(taken), len(taken)) for name, taken in seconds.items()]
 

@@ -29,9 +29,7 @@ SAMPLES = 60_000
 TEXTBOOK, TORCH, SCRATCH, PRODUCTS = "textbook", "torch", "scratch", "gemm"
 
 
-def time_training(
-    dtype: str, *, rounds: int, repeats: int, seed: int, on_round: Callable[[], object] = lambda: None
-) -> list[Row]:
+def time_training(dtype: str, *, rounds: int, seed: int, on_round: Callable[[], object] = lambda: None) -> list[Row]:
     """Time a step of each loop in ``dtype``: the textbook's, PyTorch's, ours, and the five matrix products alone.
 
     Without PyTorch its row is missing.
@@ -44,7 +42,7 @@ def time_training(
         PRODUCTS: "oracle.bench.train:matrix_products",
     }
     ways = [Way(name, maker, options) for name, maker in makers.items() if name != TORCH or is_available()]
-    return interleaved(ways, rounds=rounds, repeats=repeats, on_round=on_round)
+    return interleaved(ways, rounds=rounds, on_round=on_round)
 
 
 def _samples(dtype: str, seed: int) -> tuple[Array, Array, TwoLayerNet]:

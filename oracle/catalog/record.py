@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from oracle.catalog.directional import TangentLayer
 from oracle.catalog.rounding import Rounding
 
 Array = np.ndarray
@@ -110,6 +111,8 @@ class LayerSpec:
     textbook_scale: Callable[[ByName, Array], dict[str, Array]] | None = None
     #: How rounding travels through it when it is one of a stack.
     rounding: Rounding | None = None
+    #: The same for a directional derivative of the stack: makes a layer with tangents from its parameters.
+    tangent: Callable[..., TangentLayer] | None = None
     #: For a network: the records of the layers it is made of, in order, with their parameters' names.
     stack: tuple[tuple[str, tuple[str, ...]], ...] = ()
     #: How the gradient of an argument is called as a quantity.

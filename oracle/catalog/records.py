@@ -13,6 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from oracle.catalog.directional import (
+    AffineTangent,
+    IdentityWithLossTangent,
+    ReluTangent,
+    SigmoidTangent,
+    SoftmaxWithLossTangent,
+    TangentLoss,
+)
 from oracle.catalog.record import ANY, BROADCAST, Argument, Array, ByName, LayerSpec
 from oracle.catalog.rounding import (
     AffineRounding,
@@ -149,6 +157,7 @@ LAYERS = (
         scales=(1.0, 1e3),
         kink_distance=_distance_from_zero,
         rounding=ReluRounding(),
+        tangent=ReluTangent,
     ),
     LayerSpec(
         name="Sigmoid",
@@ -160,6 +169,7 @@ LAYERS = (
         scales=(1.0, 10.0, 50.0, 300.0),
         textbook_scale=_sigmoid_textbook,
         rounding=SigmoidRounding(),
+        tangent=SigmoidTangent,
     ),
     LayerSpec(
         name="Affine",
@@ -176,6 +186,7 @@ LAYERS = (
         scales=(1.0, 100.0),
         rows_are_independent=True,
         rounding=AffineRounding(),
+        tangent=AffineTangent,
     ),
 )
 
@@ -272,6 +283,12 @@ LOSS_ROUNDING: dict[str, LossRounding] = {
     "softmax": SoftmaxWithLossRounding(),
     "sigmoid-squared": IdentityWithLossRounding(),
     "identity-squared": IdentityWithLossRounding(),
+}
+#: The same for directional derivatives of the stack.
+LOSS_TANGENT: dict[str, Callable[[], TangentLoss]] = {
+    "softmax": SoftmaxWithLossTangent,
+    "sigmoid-squared": IdentityWithLossTangent,
+    "identity-squared": IdentityWithLossTangent,
 }
 
 

@@ -78,9 +78,9 @@ def numerical(
     derivative does not exist there. Raises SubjectError when forward cannot be called.
     """
     record = subject.record
-    inputs = {a.name: _double(inputs[a.name], a.role == "target") for a in record.arguments if a.name in inputs}
-    parameters = {name: _double(values) for name, values in parameters.items()}
-    with _quiet():
+    inputs = {a.name: double(inputs[a.name], a.role == "target") for a in record.arguments if a.name in inputs}
+    parameters = {name: double(values) for name, values in parameters.items()}
+    with quiet():
         values = dict(subject.open(_copied(parameters)).forward(_copied(inputs)).values)
     upstream = np.asarray(dout, np.float64).reshape(-1)
     derivatives: dict[str, Derivative] = {}
@@ -100,7 +100,7 @@ def numerical(
     return Differentiated(Estimate("numerical", values, own_error, notes), derivatives)
 
 
-def _double(values: Array, is_target: bool = False) -> Array:
+def double(values: Array, is_target: bool = False) -> Array:
     values = np.asarray(values)
     return np.array(values) if is_target and values.dtype.kind in "iub" else np.array(values, np.float64)
 
@@ -111,7 +111,7 @@ def _copied(arrays: Mapping[str, Array]) -> dict[str, Array]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silences NumPy, but turns the discarding of an imaginary part into an error."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
@@ -152,7 +152,7 @@ def _differentiate(
     fixed: Array | None,
 ) -> Derivative:
     point = {**inputs, **parameters}[name]
-    with _quiet():
+    with quiet():
         real = _Function(subject, inputs, parameters, name, np.float64)
         # Multiples of 2⁻¹⁰ times a power of two: adding a step of 2⁻²⁴ of them to an entry is then exact, or
         # rounded relative to the step and not to the entry.

@@ -62,9 +62,9 @@ class _Instance:
         except Exception as error:
             raise SubjectError("forward", error) from error
 
-    def step(self, inputs: Mapping[str, Array], dout: Array) -> None:
+    def step(self, inputs: Mapping[str, Array], dout: Array) -> dict[str, Array]:
         try:
-            self._step(inputs, dout)
+            return self._step(inputs, dout)
         except Exception as error:
             raise SubjectError("forward and backward", error) from error
 
@@ -102,9 +102,9 @@ class _Instance:
             token=token,
         )
 
-    def _step(self, inputs: Mapping[str, Array], dout: Array) -> None:
+    def _step(self, inputs: Mapping[str, Array], dout: Array) -> dict[str, Any]:
         self._first_output(inputs)
-        self._backward(dout)
+        return self._backward(dout)
 
     def _forward(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
         return {self.record.outputs[0]: self._first_output(inputs)}
@@ -206,9 +206,10 @@ class NetworkInstance(_Instance):
         gradients = self._network.gradient(*self._inputs)
         return {self.record.gradient_name(name): gradients[name] for name in self.record.parameters}
 
-    def _step(self, inputs: Mapping[str, Array], dout: Array) -> None:
+    def _step(self, inputs: Mapping[str, Array], dout: Array) -> dict[str, Any]:
         # ``gradient`` runs forward itself.
-        self._network.gradient(*inputs.values())
+        self._inputs = tuple(inputs.values())
+        return self._backward(dout)
 
     def numerical_gradient(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         try:

@@ -54,8 +54,8 @@ class Handle(Protocol):
         """The first output of forward alone: what numerical differentiation calls thousands of times."""
         ...
 
-    def step(self, inputs: Mapping[str, Array], dout: Array) -> None:
-        """One forward and one backward with nothing observed: what is timed."""
+    def step(self, inputs: Mapping[str, Array], dout: Array) -> dict[str, Array]:
+        """The gradients of one forward and one backward with nothing observed or copied: what is timed."""
         ...
 
     def set_parameters(self, parameters: Mapping[str, Array]) -> None: ...
