@@ -150,14 +150,9 @@ class Point:
         self._go_through_the_stack()
         self.still = self._entries_at_a_kink()
 
-    @property
-    def evaluations(self) -> int:
-        """Forwards of the reference so far."""
-        return self.reference.evaluations
-
     def certificate(self) -> Certificate:
         """Compare all gradients along random directions."""
-        before = self.evaluations
+        before = self.reference.evaluations
         compared = self.compare(self.gradient, self.draw(), self.scales)
         left_out = 0 if self.still is None else int(self.still.sum())
         names = {name: self.record.gradient_name(name) for name in self.reference.shapes}
@@ -167,7 +162,7 @@ class Point:
             {names[name]: scale for name, scale in self.scales.items()},
             entries=self.gradient.size - left_out,
             left_out=left_out,
-            evaluations=self.evaluations - before,
+            evaluations=self.reference.evaluations - before,
         )
 
     def draw(self) -> Array:

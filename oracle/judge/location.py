@@ -1,7 +1,7 @@
 """Where a gradient is wrong: the set of entries is halved until the wrong ones are found, each with its index.
 
 Every question, "is something wrong among these?", is one derivative along a direction that moves these entries only,
-so that one wrong entry among n takes about 2·log2(n) forwards. Where most of an array is wrong listing says nothing;
+so that one wrong entry among n takes about 2·log2(n) of them. Where most of an array is wrong listing says nothing;
 what is said then is the pattern: a factor, a sign, rows, columns.
 """
 
@@ -16,9 +16,9 @@ import numpy as np
 from oracle.judge.certificate import DIRECTIONS, Point
 from oracle.subjects.interface import Array
 
-#: Forwards that may be spent on a list of wrong entries; beyond that their pattern is described. Some 17 wrong entries
-#: among 40,000 take 400.
-MOST_EVALUATIONS = 600
+#: Derivatives that may be spent on a list of wrong entries; beyond that their pattern is described. To find 17 wrong
+#: entries among 40,000 takes 400, each a forward where the complex step can be trusted.
+MOST_DERIVATIVES = 600
 #: Rows or columns are named where they are at most this part of the array.
 FEW = 0.25
 #: How many of them are written out.
@@ -61,8 +61,8 @@ class Location:
         return "; ".join([*lines, *(f"{quantity}: {pattern}" for quantity, pattern in self.patterns.items())])
 
 
-def locate(point: Point, most: int = MOST_EVALUATIONS) -> Location:
-    """Find what is wrong in the gradients at a point, in about ``most`` forwards before listing is given up."""
+def locate(point: Point, most: int = MOST_DERIVATIVES) -> Location:
+    """Find what is wrong in the gradients at a point, giving up listing after ``most`` derivatives."""
     return _Search(point, most).run()
 
 
@@ -79,7 +79,7 @@ class _Array:
 class _Search:
     def __init__(self, point: Point, most: int) -> None:
         self._point, self._most = point, most
-        self._before = point.evaluations
+        self._before = point.reference.derivatives, point.reference.evaluations
         self._arrays: list[_Array] = []
         start = 0
         for name, shape in point.reference.shapes.items():
@@ -108,7 +108,8 @@ class _Search:
 
     @property
     def _spent(self) -> int:
-        return self._point.evaluations - self._before
+        """Forwards."""
+        return self._point.reference.evaluations - self._before[1]
 
     def _holds(self, start: int, stop: int, step: int = 1) -> bool:
         """Whether one direction through the entries start:stop:step finds nothing."""
@@ -129,7 +130,7 @@ class _Search:
             for entry, wrong in self._halve(array, array.start, array.stop):
                 found[entry] = wrong
                 self._gradient[entry] = wrong.numerical
-                if self._spent > self._most:
+                if self._point.reference.derivatives - self._before[0] > self._most:
                     self._of(array)[...] = self._point.gradient[array.start : array.stop]
                     return None
             fruitless += len(found) == before

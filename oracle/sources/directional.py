@@ -54,8 +54,8 @@ class Slope:
 class AlongDirections:
     """The loss of a subject as a function of all its parameters, laid out one after the other in one array.
 
-    ``inputs`` and ``parameters`` are real; they are copied to double precision. ``evaluations`` counts forwards. Raises
-    SubjectError when forward cannot be called.
+    ``inputs`` and ``parameters`` are real; they are copied to double precision. ``derivatives`` counts those that were
+    asked for, ``evaluations`` the forwards they took. Raises SubjectError when forward cannot be called.
     """
 
     def __init__(self, subject: Subject, parameters: Mapping[str, Array]) -> None:
@@ -63,7 +63,7 @@ class AlongDirections:
         self._point = {name: double(values) for name, values in parameters.items()}
         self.shapes = {name: values.shape for name, values in self._point.items()}
         self.entries = sum(values.size for values in self._point.values())
-        self.evaluations = 0
+        self.derivatives = self.evaluations = 0
         #: Why the complex step cannot be trusted; None before it was tried, and empty where it can.
         self.distrust: str | None = None
         self._refused = ""
@@ -93,6 +93,7 @@ class AlongDirections:
 
     def slope(self, direction: Array) -> Slope:
         """The derivative along ``direction``, shape (entries,)."""
+        self.derivatives += 1
         with quiet():
             if not self.distrust:
                 try:
