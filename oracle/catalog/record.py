@@ -81,6 +81,8 @@ class LayerSpec:
     #: few lines of ``oracle.twins`` around one.
     implementation: str
     twin: str
+    #: Its mathematical definition: takes the arguments in order, arrays of any kind of numbers, and the settings.
+    definition: Callable[..., Any]
     arguments: tuple[Argument, ...]
     #: How it is called; a key of ``oracle.subjects.in_process.CONVENTIONS``.
     convention: Literal["layer", "function", "network"] = "layer"

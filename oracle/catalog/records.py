@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from oracle.catalog import definitions
 from oracle.catalog.directional import (
     AffineTangent,
     IdentityWithLossTangent,
@@ -108,6 +109,7 @@ NODES = (
         section="graph nodes",
         implementation="scratch:MulLayer",
         twin="torch:mul",
+        definition=definitions.multiply,
         arguments=(Argument("x", BROADCAST), Argument("y", BROADCAST)),
         output_shape=BROADCAST,
         outputs=("out",),
@@ -119,6 +121,7 @@ NODES = (
         section="graph nodes",
         implementation="scratch:AddLayer",
         twin="torch:add",
+        definition=definitions.add,
         arguments=(Argument("x", BROADCAST), Argument("y", BROADCAST)),
         output_shape=BROADCAST,
         outputs=("out",),
@@ -130,6 +133,7 @@ NODES = (
         section="graph nodes",
         implementation="scratch:ExpLayer",
         twin="torch:exp",
+        definition=definitions.exponential,
         arguments=(Argument("x", ANY),),
         corners=("scalars", "empty", "integer input", "exact zeros", "one decimal"),
         # exp overflows beyond 88 in float32: eight standard deviations of 10.
@@ -140,6 +144,7 @@ NODES = (
         section="graph nodes",
         implementation="scratch:ReciprocalLayer",
         twin="torch:reciprocal",
+        definition=definitions.reciprocal,
         arguments=(Argument("x", ANY),),
         corners=("scalars", "empty", "integer input"),
         scales=(1.0, 1e3),
@@ -152,6 +157,7 @@ LAYERS = (
         section="layers",
         implementation="scratch:Relu",
         twin="torch:relu",
+        definition=definitions.relu,
         arguments=(Argument("x", ANY),),
         corners=("scalars", "empty", "integer input", "exact zeros", "extreme values", "one decimal"),
         scales=(1.0, 1e3),
@@ -164,6 +170,7 @@ LAYERS = (
         section="layers",
         implementation="scratch:Sigmoid",
         twin="torch:sigmoid",
+        definition=definitions.sigmoid,
         arguments=(Argument("x", ANY),),
         corners=("scalars", "empty", "integer input", "exact zeros", "extreme values", "one decimal"),
         scales=(1.0, 10.0, 50.0, 300.0),
@@ -176,6 +183,7 @@ LAYERS = (
         section="layers",
         implementation="scratch:Affine",
         twin="oracle.twins.layers:affine",
+        definition=definitions.affine,
         arguments=(
             Argument("x", ("N", "D")),
             Argument("W", ("D", "M"), role="parameter", values="weights"),
@@ -196,6 +204,7 @@ FUNCTIONS = (
         section="functions",
         implementation="scratch:softmax",
         twin="oracle.twins.layers:softmax",
+        definition=definitions.softmax,
         convention="function",
         arguments=(Argument("x", ("N", "C")),),
         output_shape=("N", "C"),
@@ -215,6 +224,7 @@ FUNCTIONS = (
         section="functions",
         implementation="scratch:cross_entropy_error",
         twin="oracle.twins.layers:cross_entropy_error",
+        definition=definitions.cross_entropy_error,
         convention="function",
         arguments=(
             Argument("y", ("N", "C"), values="probabilities"),
@@ -235,6 +245,7 @@ LOSSES = (
         section="losses",
         implementation="scratch:SoftmaxWithLoss",
         twin="oracle.twins.layers:softmax_cross_entropy",
+        definition=definitions.softmax_cross_entropy,
         arguments=(Argument("x", ("N", "C")), Argument("t", ("N", "C"), role="target")),
         outputs=("loss",),
         output_shape=(),
@@ -253,6 +264,7 @@ LOSSES = (
         section="losses",
         implementation="scratch:IdentityWithLoss",
         twin="oracle.twins.layers:half_squared_error",
+        definition=definitions.half_squared_error,
         arguments=(Argument("x", ("N", "C")), Argument("t", ("N", "C"), role="target")),
         outputs=("loss",),
         output_shape=(),
@@ -266,6 +278,7 @@ LOSSES = (
         section="losses",
         implementation="scratch:SigmoidWithLoss",
         twin="oracle.twins.layers:binary_cross_entropy",
+        definition=definitions.binary_cross_entropy,
         arguments=(Argument("x", ("N", "C")), Argument("t", ("N", "C"), role="target")),
         outputs=("loss",),
         output_shape=(),
@@ -322,6 +335,7 @@ def _network(name: str, hidden_layers: int, hidden: str, output: str, **fields: 
         name=name,
         section="networks",
         twin="oracle.twins.networks:multi_layer_network",
+        definition=definitions.multi_layer_network,
         convention="network",
         arguments=tuple(arguments),
         outputs=("loss", "scores", "accuracy"),
