@@ -7,6 +7,9 @@ import argparse
 from oracle.cli.common import Commands, add_common, add_mnist, deliver, require_places
 from oracle.cli.status import RIGHT, WRONG
 
+#: Beside the other files; drawn where matplotlib is installed.
+PICTURE = "truth.png"
+
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
@@ -21,6 +24,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     )
     command.add_argument(
         "--dtype", action="append", choices=("float64", "float32"), help="only this dtype; may be repeated"
+    )
+    command.add_argument(
+        "--truth", action="store_true", help="hold every source against truth as well, in ulp (some 20 s more)"
     )
     add_mnist(command)
     command.add_argument("--strict", action="store_true", help="a hazard or lost precision is an error as well")
@@ -37,6 +43,7 @@ def run(arguments: argparse.Namespace, command: str) -> int:
     from oracle.reporting.progress import Bar
     from oracle.reporting.render import markdown, terminal, to_json
     from oracle.reporting.report import build_report
+    from oracle.reporting.truth import can_draw, truth_picture
     from oracle.sources.autograd import HOW_TO_INSTALL, NOT_INSTALLED, is_available
 
     records = select_records(arguments.layer)
@@ -53,9 +60,20 @@ def run(arguments: argparse.Namespace, command: str) -> int:
 
     with Bar(shown=not arguments.quiet) as bar:
         report = build_report(
-            records, dtypes, real_data, seed=arguments.seed, command=command, not_run=not_run, progress=bar
+            records,
+            dtypes,
+            real_data,
+            seed=arguments.seed,
+            command=command,
+            with_truth=arguments.truth,
+            not_run=not_run,
+            progress=bar,
         )
-    files = {"gradient_errors.md": markdown(report)}
+    files: dict[str, str | bytes] = {}
+    picture = PICTURE if report.get("truth") and can_draw() else None
+    if picture:
+        files[picture] = truth_picture(report["truth"])
+    files["gradient_errors.md"] = markdown(report, picture)
     deliver(arguments, "gradient_errors", to_json(report), files, terminal(report))
     found = report["summary"]["verdict"]
     return WRONG if found in verdict.FAULTS or (arguments.strict and found != verdict.RIGHT) else RIGHT

@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from oracle.reporting.environment import environment_table
 from oracle.reporting.report import PAIR_NAMES
+from oracle.reporting.truth import truth_section
 
 COLUMNS = (
     "layer",
@@ -48,8 +49,11 @@ def terminal(report: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def markdown(report: dict[str, Any]) -> str:
-    """The whole report: how to read it, tables by section, checks, exhibits, timings, what was skipped."""
+def markdown(report: dict[str, Any], picture: str | None = None) -> str:
+    """The whole report: how to read it, tables by section, truth, checks, exhibits, timings, what was skipped.
+
+    ``picture`` is the file name of the picture of errors against truth, if there is one.
+    """
     parts = ["# Gradient errors, three ways", "\n".join(f"- {line}" for line in _summary_lines(report)), HOW_TO_READ]
     findings = _not_right(report["findings"])
     if findings:
@@ -57,6 +61,8 @@ def markdown(report: dict[str, Any]) -> str:
     for section in dict.fromkeys(row["section"] for row in report["rows"]):
         rows = [row for row in report["rows"] if row["section"] == section]
         parts += [f"## {section.capitalize()}", _table(_cells(rows), COLUMNS)]
+    if "truth" in report:
+        parts += truth_section(report["truth"], picture)
     parts += [
         "## Checks",
         "Cases in which each check was made, in both dtypes; ✗ says in how many it failed, and a "

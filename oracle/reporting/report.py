@@ -19,6 +19,7 @@ from oracle.reporting.environment import environment
 from oracle.reporting.exhibits import source_gradient_check
 from oracle.reporting.plan import Item, plan
 from oracle.reporting.progress import Progress
+from oracle.reporting.truth import steps, truth_rows
 from oracle.sources.autograd import NOT_INSTALLED, is_available
 from oracle.subjects.in_process import implementation_of
 
@@ -42,24 +43,26 @@ def build_report(
     *,
     seed: int,
     command: str,
+    with_truth: bool = False,
     not_run: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Examine every record and return the report as a report of kind ``report``.
 
-    ``not_run`` names what was left out of the plan and why. Times are in ``timings`` and ``seconds``; all
-    else is the same for the same seed on the same machine.
+    ``with_truth`` holds every source against truth as well. ``not_run`` names what was left out of the plan and why.
+    Times are in ``timings`` and ``seconds``; all else is the same for the same seed on the same machine.
     """
     progress = progress or Progress()
     started = time.perf_counter()
     items = list(plan(records, dtypes, seed, real_data))
     shows_exhibit = "mnist" in real_data and any("mnist" in record.real_data for record in records)
-    progress.start(len(items) + 3 * shows_exhibit)
+    progress.start(len(items) + 3 * shows_exhibit + (steps(records, dtypes) if with_truth else 0))
     examined = []
     for item in items:
         progress.step(f"{item.label}, {item.dtype}")
         examined.append(_examine(item, real_data))
     exhibits = [source_gradient_check(real_data["mnist"], seed, progress.step)] if shows_exhibit else []
+    against_truth = {"truth": truth_rows(records, dtypes, seed, progress)} if with_truth else {}
     return {
         "schema": SCHEMA,
         "kind": "report",
@@ -69,6 +72,7 @@ def build_report(
         "checks": [entry for one in examined for entry in _checks(one)],
         "check_summaries": {name: check.summary for name, check in CHECKS.items()},
         "exhibits": exhibits,
+        **against_truth,
         "findings": [entry for one in examined for entry in _findings(one)],
         "timings": [timing for one in examined for timing in _timing(one)],
         "seconds": round(time.perf_counter() - started, 1),

@@ -1,7 +1,7 @@
 """The source ``autograd``: PyTorch's gradient of the record's twin, in double precision.
 
-The twin always runs in float64 on the very values of the case, also where float32 is under test: the oracle
-should not have the rounding errors of the subject.
+The twin runs in float64 on the very values of the case, also where float32 is under test: the oracle should not have
+the rounding errors of the subject. Only where PyTorch itself is held against truth does it run in float32.
 """
 
 from __future__ import annotations
@@ -42,10 +42,17 @@ def twin_jacobians(
     return {n: np.stack(c, axis=1) if c else np.zeros((given[n].size, 0)) for n, c in columns.items()}
 
 
-def autograd(record: LayerSpec, inputs: Mapping[str, Array], parameters: Mapping[str, Array], dout: Array) -> Estimate:
-    """Outputs of the twin, and the gradient of Σ dout·y for every differentiable argument.
+def autograd(
+    record: LayerSpec,
+    inputs: Mapping[str, Array],
+    parameters: Mapping[str, Array],
+    dout: Array,
+    *,
+    dtype: str = "float64",
+) -> Estimate:
+    """Outputs of the twin, and the gradient of Σ dout·y for every differentiable argument, computed in ``dtype``.
 
-    ``inputs`` and ``parameters`` are real arrays of any layout; integers other than labels become float64.
+    ``inputs`` and ``parameters`` are real arrays of any layout; labels stay integers.
     """
     # By name, when it is called: nothing but the twins imports PyTorch, and they only here.
     differentiation = importlib.import_module("oracle.twins.differentiation")
@@ -59,6 +66,7 @@ def autograd(record: LayerSpec, inputs: Mapping[str, Array], parameters: Mapping
         record.outputs,
         dout,
         record.settings,
+        dtype,
     )
     by_quantity = {record.gradient_name(name): gradient for name, gradient in gradients.items()}
     return Estimate("autograd", {**outputs, **by_quantity})

@@ -55,8 +55,8 @@ class Truth:
     def error_in_ulp(self, quantity: str, actual: Array, dtype: str | np.dtype = "float64") -> Array:
         """|actual − truth| for every entry, in units of the spacing of ``dtype`` at the truth."""
         value, rest = self.estimate.values[quantity], self.rest[quantity]
-        spacing = np.spacing(np.abs(value).astype(dtype)).astype(np.float64)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
+            spacing = np.spacing(np.abs(value).astype(dtype)).astype(np.float64)
             # Two numbers that are near each other subtract exactly.
             error = np.abs((np.asarray(actual, np.float64) - value) - rest)
             return np.where(np.isfinite(error), error / spacing, np.inf)
@@ -94,9 +94,11 @@ def truth(
                 continue
             except UndefinedError as error:
                 raise NoTruthError(f"{record.name}: the definition has no value here: {error}") from error
-            accurate = all(balls.is_accurate(n) for numbers in found.values() for n in numbers.values)
+            if not all(balls.is_accurate(n) for numbers in found.values() for n in numbers.values):
+                before = None
+                continue
             now = {quantity: [balls.to_mpf(n) for n in numbers.values] for quantity, numbers in found.items()}
-        if accurate and before is not None and all(map(_agree, before.values(), now.values())):
+        if before is not None and all(map(_agree, before.values(), now.values())):
             return _rounded(now, found, bits, tape.kinks)
         before = now
     raise NoTruthError(f"{record.name}: {PRECISIONS[-1]} bits do not settle the value; two precisions still differ")
