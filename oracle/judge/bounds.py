@@ -44,6 +44,8 @@ class OwnErrors:
 
     errors: dict[str, dict[str, Array]]
     open_branch: dict[str, Array]
+    #: (n + c)·scale by quantity, of layers.
+    weights: dict[str, Array] = field(default_factory=dict)
     #: What a textbook formula in the dtype of the case may lose besides, where the record knows of such a formula.
     textbook: dict[str, Array] = field(default_factory=dict)
 
@@ -130,7 +132,7 @@ def _layer_errors(
         quantity: LOCAL * (float(info.eps) * np.asarray(scale) + float(info.smallest_normal))
         for quantity, scale in textbook.items()
     }
-    return OwnErrors(errors, open_branch, by_textbook)
+    return OwnErrors(errors, open_branch, weights, by_textbook)
 
 
 def _stack_errors(record: LayerSpec, arrays: Arrays, dtype: np.dtype, numerical: Estimate) -> OwnErrors:

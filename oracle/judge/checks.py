@@ -17,7 +17,9 @@ import numpy as np
 from oracle.catalog.case import Arrays, Case, select_rows
 from oracle.catalog.corners import CORNERS
 from oracle.catalog.record import BATCH, Array, LayerSpec
+from oracle.judge.causes import CAUSES
 from oracle.judge.comparison import Comparison, compare
+from oracle.judge.diagnosis import Explanation, explain, inside
 from oracle.judge.trial import BACKPROP_AUTOGRAD, BACKPROP_NUMERICAL, NUMERICAL_AUTOGRAD, PAIRS, Trial
 from oracle.judge.verdict import Evidence
 from oracle.subjects.interface import SubjectError
@@ -25,12 +27,18 @@ from oracle.subjects.interface import SubjectError
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong: the evidence, a sentence, the quantity concerned, and the comparison if values were."""
+    """What is wrong: the evidence, a sentence, the quantity concerned, the comparison if values were, and the cause.
+
+    ``explanations`` are the causes that would give just these values, the most specific first; which of them is the
+    cause is seen from all cases together.
+    """
 
     evidence: Evidence
     sentence: str
     quantity: str = ""
     comparison: Comparison | None = None
+    cause_id: str | None = None
+    explanations: tuple[Explanation, ...] = ()
 
 
 CheckFunction = Callable[[Trial], Iterator[Problem]]
@@ -102,25 +110,47 @@ def _keeps_batch(case: Case) -> bool:
 def _pair(trial: Trial, quantities: tuple[str, ...], pair: tuple[str, str], evidence: Evidence) -> Iterator[Problem]:
     for comparison in trial.compared(quantities, pair):
         trial.comparisons.append(comparison)
-        if comparison.agrees:
-            continue
-        finite = np.isfinite(comparison.actual) and np.isfinite(comparison.expected)
-        if pair[0] == "backprop" and not finite and not comparison.mismatch and trial.overflowed():
-            yield Problem(
-                Evidence.CAN_CORRUPT,
-                f"overflows where the function is finite: {comparison}",
-                comparison.quantity,
-                comparison,
-            )
-        elif pair[0] == "backprop" and trial.loses_precision_only(
-            comparison.quantity, pair, *trial.values(comparison, pair)
-        ):
-            sentence = (
-                f"loses digits that the function has (a difference of numbers that are nearly equal): {comparison}"
-            )
-            yield Problem(Evidence.LOSES_PRECISION, sentence, comparison.quantity, comparison)
-        else:
-            yield Problem(evidence, str(comparison), comparison.quantity, comparison)
+        if not comparison.agrees:
+            yield _weighed(trial, comparison, pair, evidence)
+
+
+def _weighed(trial: Trial, comparison: Comparison, pair: tuple[str, str], evidence: Evidence) -> Problem:
+    """What a disagreement means: a fault, or lost digits, or an overflow; with what would explain it."""
+    quantity = comparison.quantity
+    if pair[0] != "backprop":
+        return _between_references(trial, comparison)
+    actual, expected = trial.values(comparison, pair)
+    finite = np.isfinite(comparison.actual) and np.isfinite(comparison.expected)
+    if not finite and not comparison.mismatch and trial.overflowed():
+        sentence = f"overflows where the function is finite: {comparison}"
+        return Problem(Evidence.CAN_CORRUPT, sentence, quantity, comparison, "overflows")
+    if trial.loses_precision_only(quantity, pair, actual, expected):
+        return _loses_digits(comparison)
+    lower = inside(trial, quantity, pair, actual, expected)
+    if lower:
+        sentence = f"{CAUSES[lower].what[:-1]}: {comparison}. {CAUSES[lower].mend}"
+        return Problem(Evidence.LOSES_PRECISION, sentence, quantity, comparison, lower)
+    explanations = explain(trial, quantity, actual, expected)
+    return Problem(evidence, str(comparison), quantity, comparison, explanations=explanations)
+
+
+def _loses_digits(comparison: Comparison) -> Problem:
+    sentence = f"loses digits that the function has (a difference of numbers that are nearly equal): {comparison}"
+    cause_id = "difference_of_nearly_equal_numbers"
+    return Problem(Evidence.LOSES_PRECISION, sentence, comparison.quantity, comparison, cause_id)
+
+
+def _between_references(trial: Trial, comparison: Comparison) -> Problem:
+    """Two references that disagree: truth says which of them is off, where both differentiate the same function."""
+    off = trial.reference_that_is_off(comparison.quantity)
+    if off is None:
+        return Problem(
+            Evidence.REFERENCES_DIFFER, str(comparison), comparison.quantity, comparison, "reference_differs"
+        )
+    evidence = {"autograd": Evidence.AUTOGRAD_IS_OFF, "numerical": Evidence.NUMERICAL_IS_OFF}[off]
+    cause_id = f"{off}_is_off"
+    sentence = f"{CAUSES[cause_id].what[:-1]}: {comparison}"
+    return Problem(evidence, sentence, comparison.quantity, comparison, cause_id)
 
 
 @check(compares=BACKPROP_NUMERICAL, takes_any_shape=True)
@@ -138,7 +168,11 @@ def forward_matches_autograd(trial: Trial) -> Iterator[Problem]:
 @check(for_record=has_backward, compares=BACKPROP_NUMERICAL, takes_any_shape=True)
 def backward_matches_numerical(trial: Trial) -> Iterator[Problem]:
     """Gradients are the derivative of the subject's own forward."""
-    return _pair(trial, trial.gradients, BACKPROP_NUMERICAL, Evidence.BACKPROP_DIFFERS_FROM_NUMERICAL)
+    yield from _pair(trial, trial.gradients, BACKPROP_NUMERICAL, Evidence.BACKPROP_DIFFERS_FROM_NUMERICAL)
+    for quantity in trial.gradients if trial.shapes_are_right and trial.bounds is not None else ():
+        comparison = trial.lost_digits(quantity)
+        if comparison is not None:
+            yield _loses_digits(comparison)
 
 
 @check(for_record=has_backward, compares=BACKPROP_AUTOGRAD, takes_any_shape=True)
@@ -177,6 +211,7 @@ def dout_is_not_modified(trial: Trial) -> Iterator[Problem]:
             "backward writes into dout: whoever adds up or reuses the upstream "
             "gradient afterwards gets another one; copy it first (dx = dout.copy())",
             "dout",
+            cause_id="dout_overwritten",
         )
 
 
@@ -186,7 +221,8 @@ def inputs_are_not_modified(trial: Trial) -> Iterator[Problem]:
     assert trial.forward is not None
     before = trial.arrays().inputs
     for name in _changed(before, trial.forward.arguments, tuple(before)):
-        yield Problem(Evidence.CAN_CORRUPT, f"forward writes into {name}, which belongs to the caller", name)
+        sentence = f"forward writes into {name}, which belongs to the caller"
+        yield Problem(Evidence.CAN_CORRUPT, sentence, name, cause_id="input_overwritten")
 
 
 @check(for_record=lambda record: bool(record.parameters))
@@ -196,7 +232,8 @@ def parameters_are_not_modified(trial: Trial) -> Iterator[Problem]:
     for reply, step in ((trial.forward, "forward"), (trial.backward, "backward")):
         if reply is not None:
             for name in _changed(before, reply.arguments, tuple(before)):
-                yield Problem(Evidence.CAN_CORRUPT, f"{step} writes into {name}", name)
+                sentence = f"{step} writes into {name}"
+                yield Problem(Evidence.CAN_CORRUPT, sentence, name, cause_id="parameter_overwritten")
 
 
 @check()
@@ -204,16 +241,25 @@ def results_own_their_memory(trial: Trial) -> Iterator[Problem]:
     """Results share no memory with arguments, and writing into them changes nothing that comes later."""
     for reply, step in ((trial.forward, "forward"), (trial.backward, "backward")):
         for result, argument in reply.aliases if reply is not None else ():
-            yield Problem(Evidence.WORTH_KNOWING, f"{result} of {step} shares memory with {argument}", result)
+            sentence = f"{result} of {step} shares memory with {argument}"
+            yield Problem(Evidence.WORTH_KNOWING, sentence, result, cause_id="result_shares_memory")
     if not trial.record.has_backward:
         return
     given, handle = trial.opened()
     handle.scribble(handle.forward(given.inputs).token)
     first = handle.backward(given.dout)
-    yield from _differences(trial, first.values, "after the output of forward was overwritten", _note)
+    yield from _differences(
+        trial, first.values, "after the output of forward was overwritten", _note, cause_id="result_shares_memory"
+    )
     handle.scribble(first.token)
     again = handle.backward(trial.arrays().dout).values
-    yield from _differences(trial, again, "after the gradients of an earlier backward were overwritten", _note)
+    yield from _differences(
+        trial,
+        again,
+        "after the gradients of an earlier backward were overwritten",
+        _note,
+        cause_id="result_shares_memory",
+    )
 
 
 @check(for_record=has_backward)
@@ -227,7 +273,8 @@ def earlier_results_stay(trial: Trial) -> Iterator[Problem]:
     for reply in replies:
         now = handle.recall(reply.token)
         for name in _changed(reply.values, now, tuple(reply.values)):
-            yield Problem(Evidence.CAN_CORRUPT, f"{name} handed out earlier is overwritten by the next call", name)
+            sentence = f"{name} handed out earlier is overwritten by the next call"
+            yield Problem(Evidence.CAN_CORRUPT, sentence, name, cause_id="earlier_result_overwritten")
 
 
 # --------------------------------------------------------------------------- state
@@ -252,6 +299,8 @@ def _differences(
     when: str,
     evidence: Callable[[Trial, str], Evidence],
     expected: Mapping[str, Array] | None = None,
+    *,
+    cause_id: str = "lacks_a_property",
 ) -> Iterator[Problem]:
     """``values`` against those of the trial's own forward and backward (or ``expected``), within rounding."""
     wanted = trial.estimates["backprop"].values if expected is None else expected
@@ -260,7 +309,7 @@ def _differences(
         left_out = trial.not_comparable(quantity, bound, actual.shape)
         comparison = compare(quantity, f"backprop {when}", trial.case, actual, wanted[quantity], bound, left_out)
         if not comparison.agrees:
-            yield Problem(evidence(trial, quantity), str(comparison), quantity, comparison)
+            yield Problem(evidence(trial, quantity), str(comparison), quantity, comparison, cause_id)
 
 
 @check(for_record=has_backward)
@@ -270,7 +319,7 @@ def backward_is_repeatable(trial: Trial) -> Iterator[Problem]:
     handle.forward(given.inputs)
     handle.backward(given.dout)
     again = handle.backward(trial.arrays().dout).values
-    yield from _differences(trial, again, "called a second time", _hazard)
+    yield from _differences(trial, again, "called a second time", _hazard, cause_id="accumulates_over_calls")
 
 
 @check(for_record=has_backward)
@@ -281,7 +330,9 @@ def newest_forward_wins(trial: Trial) -> Iterator[Problem]:
     handle.forward(other.inputs)
     handle.backward(other.dout)
     handle.forward(given.inputs)
-    yield from _differences(trial, handle.backward(given.dout).values, "after another forward", _hazard)
+    yield from _differences(
+        trial, handle.backward(given.dout).values, "after another forward", _hazard, cause_id="stale_cache"
+    )
 
 
 @check(for_record=has_backward)
@@ -292,7 +343,13 @@ def instances_are_independent(trial: Trial) -> Iterator[Problem]:
     first.forward(given.inputs)
     second.forward(other.inputs)
     second.backward(other.dout)
-    yield from _differences(trial, first.backward(given.dout).values, "while another instance is in use", _hazard)
+    yield from _differences(
+        trial,
+        first.backward(given.dout).values,
+        "while another instance is in use",
+        _hazard,
+        cause_id="state_shared_between_instances",
+    )
 
 
 @check(for_record=has_backward, for_case=lambda case: case.is_plain)
@@ -303,7 +360,8 @@ def backward_before_forward_is_refused(trial: Trial) -> Iterator[Problem]:
         handle.backward(given.dout)
     except SubjectError:
         return
-    yield Problem(Evidence.WORTH_KNOWING, "backward before any forward answers instead of raising")
+    sentence = "backward before any forward answers instead of raising"
+    yield Problem(Evidence.WORTH_KNOWING, sentence, cause_id="backward_before_forward_answers")
 
 
 # --------------------------------------------------------------------------- the algebra of backward
@@ -319,6 +377,7 @@ def backward_is_linear_in_dout(trial: Trial) -> Iterator[Problem]:
             "backward ignores dout: the gradient is right only where dout is 1, so the loss "
             "cannot be weighted or be a part of another; multiply by dout",
             "dx",
+            cause_id="loss_ignores_dout",
         )
         return
     given = trial.arrays()
@@ -334,21 +393,24 @@ def backward_is_linear_in_dout(trial: Trial) -> Iterator[Problem]:
         left_out = trial.not_comparable(quantity, bound, expected.shape)
         comparison = compare(quantity, "backprop of a sum", trial.case, of_sum[quantity], expected, bound, left_out)
         if not comparison.agrees:
-            yield Problem(evidence, f"not linear in dout: {comparison}", quantity, comparison)
+            sentence = f"not linear in dout: {comparison}"
+            yield Problem(evidence, sentence, quantity, comparison, "lacks_a_property")
 
 
 @check(for_record=_has_dout)
 def zero_dout_gives_zero(trial: Trial) -> Iterator[Problem]:
     """An upstream gradient of zeros gives gradients of zeros."""
     if trial.ignores_dout:
-        yield Problem(Evidence.CAN_CORRUPT, "backward ignores dout: for dout = 0 it is not 0", "dx")
+        sentence = "backward ignores dout: for dout = 0 it is not 0"
+        yield Problem(Evidence.CAN_CORRUPT, sentence, "dx", cause_id="loss_ignores_dout")
         return
     given, handle = trial.opened()
     handle.forward(given.inputs)
     for quantity, values in handle.backward(np.zeros_like(given.dout)).values.items():
         if np.any(values != 0) and np.isfinite(trial.estimates["backprop"].values[quantity]).all():
             evidence = Evidence.CAN_CORRUPT if trial.record.is_loss else Evidence.BACKWARD_LACKS_PROPERTY
-            yield Problem(evidence, f"{quantity} is not 0 for dout = 0", quantity)
+            sentence = f"{quantity} is not 0 for dout = 0"
+            yield Problem(evidence, sentence, quantity, cause_id="lacks_a_property")
 
 
 # --------------------------------------------------------------------------- dtype, shape, layout
@@ -359,7 +421,8 @@ def dtype_is_kept(trial: Trial) -> Iterator[Problem]:
     """Results have the dtype of the arguments; integers give float64."""
     for quantity, values in trial.estimates["backprop"].values.items():
         if quantity != "accuracy" and values.dtype != trial.dtype:
-            yield Problem(Evidence.WORTH_KNOWING, f"{quantity} is {values.dtype} for {trial.dtype} arguments", quantity)
+            sentence = f"{quantity} is {values.dtype} for {trial.dtype} arguments"
+            yield Problem(Evidence.WORTH_KNOWING, sentence, quantity, cause_id="dtype_promoted")
 
 
 @check(takes_any_shape=True)
@@ -372,7 +435,7 @@ def shape_is_kept(trial: Trial) -> Iterator[Problem]:
     for quantity, values in trial.estimates["backprop"].values.items():
         if quantity in shapes and values.shape != shapes[quantity]:
             sentence = f"{quantity} has shape {values.shape}, but {shapes[quantity]} is required"
-            yield Problem(_output_or_gradient(trial, quantity), sentence, quantity)
+            yield Problem(_output_or_gradient(trial, quantity), sentence, quantity, cause_id="wrong_shape")
 
 
 @check(for_case=lambda case: case.layout != "contiguous")
@@ -401,9 +464,10 @@ def _batched(record: LayerSpec) -> set[str]:
 
 def _evaluate(trial: Trial, inputs: Mapping[str, Array], dout: Array) -> dict[str, Array]:
     handle = trial.subject.open(trial.arrays().parameters)
-    values = dict(handle.forward(inputs).values)
+    # Copies: a subject that writes into what it is given must not change what is asked next.
+    values = dict(handle.forward({name: np.copy(given, order="K") for name, given in inputs.items()}).values)
     if trial.record.has_backward:
-        values.update(handle.backward(dout).values)
+        values.update(handle.backward(np.copy(dout, order="K")).values)
     return values
 
 
@@ -423,7 +487,8 @@ def batch_rows_are_independent(trial: Trial) -> Iterator[Problem]:
             when = f"backprop of row {row} alone"
             comparison = compare(quantity, when, trial.case, values[quantity], expected, bound, left_out)
             if not comparison.agrees:
-                yield Problem(_output_or_gradient(trial, quantity), str(comparison), quantity, comparison)
+                evidence = _output_or_gradient(trial, quantity)
+                yield Problem(evidence, str(comparison), quantity, comparison, "lacks_a_property")
 
 
 @check(for_record=_has_batch, for_case=_keeps_batch)
@@ -504,6 +569,7 @@ def column_labels_are_refused(trial: Trial) -> Iterator[Problem]:
             f"labels of shape (N, 1) are taken for something else without a word: {problem.sentence}",
             loss,
             problem.comparison,
+            "lacks_a_property",
         )
 
 
@@ -517,7 +583,11 @@ def gradient_rows_sum_to_zero(trial: Trial) -> Iterator[Problem]:
     comparison = compare("dx", "row sums of backprop", trial.case, sums, zeros, bound, ~np.isfinite(bound))
     if not comparison.agrees:
         yield Problem(
-            Evidence.BACKWARD_LACKS_PROPERTY, f"a row of dx does not sum to 0: {comparison}", "dx", comparison
+            Evidence.BACKWARD_LACKS_PROPERTY,
+            f"a row of dx does not sum to 0: {comparison}",
+            "dx",
+            comparison,
+            "lacks_a_property",
         )
 
 
@@ -544,12 +614,14 @@ def extreme_values_are_finite(trial: Trial) -> Iterator[Problem]:
     """Inputs of ±10,000 give finite results, and no overflow on the way."""
     for quantity, values in trial.estimates["backprop"].values.items():
         if not np.isfinite(values).all():
-            yield Problem(Evidence.CAN_CORRUPT, f"{quantity} is not finite for inputs of ±1e4", quantity)
+            sentence = f"{quantity} is not finite for inputs of ±1e4"
+            yield Problem(Evidence.CAN_CORRUPT, sentence, quantity, cause_id="overflows")
     if trial.overflowed():
         yield Problem(
             Evidence.CAN_CORRUPT,
             f"overflows where the function is finite ({trial.overflowed()}); use a "
             "form whose exponents are never positive",
+            cause_id="overflows",
         )
 
 
@@ -567,7 +639,7 @@ def kink_convention_is_that_of_pytorch(trial: Trial) -> Iterator[Problem]:
         ours, theirs = (trial.estimates[source].values[quantity][at_kink] for source in BACKPROP_AUTOGRAD)
         if not np.array_equal(ours, theirs):
             sentence = f"{quantity} at a kink follows another convention than PyTorch: {ours[0]} instead of {theirs[0]}"
-            yield Problem(Evidence.WORTH_KNOWING, sentence, quantity)
+            yield Problem(Evidence.WORTH_KNOWING, sentence, quantity, cause_id="kink_convention")
 
 
 # --------------------------------------------------------------------------- networks
@@ -589,6 +661,7 @@ def assigned_parameters_are_used(trial: Trial) -> Iterator[Problem]:
                 "assigning to params[...] trains nothing: the layers keep the old array; "
                 "copy the values into it (params[name][...] = values)",
                 quantity,
+                cause_id="assigned_parameters_unused",
             )
             return
 
@@ -611,10 +684,11 @@ def own_numerical_gradient_agrees(trial: Trial) -> Iterator[Problem]:
         error = np.median(np.abs(values - gradient)) / max(float(np.abs(gradient).max()), 1e-3)
         if not error <= OWN_NUMERICAL_TOLERANCE:
             sentence = f"numerical_gradient of {quantity} is off by {error:.2g} of the largest entry (median)"
-            yield Problem(Evidence.BACKWARD_LACKS_PROPERTY, sentence, quantity)
+            yield Problem(Evidence.BACKWARD_LACKS_PROPERTY, sentence, quantity, cause_id="own_numerical_gradient_wrong")
     after = handle.forward(given.inputs).values
     if not np.array_equal(before["loss"], after["loss"]):
-        yield Problem(Evidence.CAN_CORRUPT, "numerical_gradient leaves the parameters changed", "loss")
+        sentence = "numerical_gradient leaves the parameters changed"
+        yield Problem(Evidence.CAN_CORRUPT, sentence, "loss", cause_id="parameter_overwritten")
 
 
 def checks_for(record: LayerSpec) -> tuple[Check, ...]:

@@ -13,6 +13,7 @@ from oracle.catalog.record import LayerSpec
 from oracle.data.digits import Digits
 from oracle.judge.checks import checks_for
 from oracle.judge.comparison import Comparison
+from oracle.judge.settlement import settle
 from oracle.judge.trial import Finding, Trial
 from oracle.judge.verdict import GROUNDS, Evidence, decide
 from oracle.sources.autograd import is_available
@@ -53,6 +54,8 @@ class Examination:
     findings: list[Finding] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     methods: Counter[str] = field(default_factory=Counter)
+    #: By gradient, the cases in which PyTorch loses digits that the function has, and the worst of them.
+    autograd_off: dict[str, tuple[int, Comparison]] = field(default_factory=dict)
     cases: int = 0
     #: Of the case with the most entries among the ordinary ones.
     timing: Timing | None = None
@@ -103,15 +106,18 @@ def examine(
     result = Examination(subject, dtype, with_autograd)
     checks = checks_for(subject.record)
     ran_with: set[str] = set()
+    examined: list[Case] = []
     for case in cases:
         result.cases += 1
+        examined.append(case)
         trial = Trial(subject, case, real_data, with_autograd).run()
         ran = result.tallies.setdefault(RUNS, Tally())
         ran.cases += 1
         if trial.error is not None:
             ran.failed += 1
             unusual = "" if case.is_plain else f" ({case.corner}, {case.layout})"
-            result.findings.append(Finding(RUNS, Evidence.CANNOT_BE_CALLED, case, f"{trial.error}{unusual}"))
+            sentence = f"{trial.error}{unusual}"
+            result.findings.append(Finding(RUNS, Evidence.CANNOT_BE_CALLED, case, sentence, cause_id="raises"))
             continue
         ran_with.add(case.targets)
         shapes_are_right = trial.shapes_are_right and trial.bounds is not None
@@ -130,16 +136,20 @@ def examine(
                     evidence = problem.evidence
                     if required and evidence is Evidence.WORTH_KNOWING:
                         evidence = Evidence.CAN_CORRUPT
-                    result.findings.append(
-                        Finding(check.name, evidence, case, problem.sentence, problem.quantity, problem.comparison)
+                    finding = Finding(
+                        check.name, evidence, case, problem.sentence, problem.quantity, problem.comparison
                     )
+                    finding = replace(finding, cause_id=problem.cause_id, explanations=problem.explanations)
+                    result.findings.append(finding)
             except SubjectError as error:
                 evidence = Evidence.CANNOT_BE_CALLED if required else Evidence.WORTH_KNOWING
-                result.findings.append(Finding(check.name, evidence, case, str(error)))
+                cause_id = "raises" if required else "refuses_corner"
+                result.findings.append(Finding(check.name, evidence, case, str(error), cause_id=cause_id))
             tally.failed += len(result.findings) > before
         result.comparisons += trial.comparisons
         if trial.bounds is not None:
             result.skipped[AT_A_KINK] += int(sum(mask.sum() for mask in trial.bounds.open_branch.values()))
+        _note_autograd(result, trial)
         if not with_autograd:
             shared = len(trial.record.outputs) + len(trial.gradients)
             result.skipped[NO_TWIN] += 2 * shared
@@ -150,7 +160,17 @@ def examine(
     if not required:
         result.findings = [_weighed(finding, ran_with) for finding in result.findings]
     result.skipped = +result.skipped
+    result.findings = settle(result.findings, examined)
     return result
+
+
+def _note_autograd(result: Examination, trial: Trial) -> None:
+    """PyTorch may be the one that is off."""
+    for quantity in trial.gradients:
+        found = trial.autograd_loses_digits(quantity)
+        if found is not None:
+            count, worst = result.autograd_off.get(quantity, (0, found))
+            result.autograd_off[quantity] = count + 1, max(worst, found, key=lambda c: c.margin)
 
 
 def _weighed(finding: Finding, ran_with: set[str]) -> Finding:
@@ -158,8 +178,9 @@ def _weighed(finding: Finding, ran_with: set[str]) -> Finding:
     if finding.check != RUNS:
         return finding
     refused_one_of_several = bool(ran_with) and (not finding.case.is_plain or finding.case.targets not in ran_with)
-    evidence = Evidence.WORTH_KNOWING if refused_one_of_several else Evidence.CANNOT_BE_CALLED
-    return replace(finding, evidence=evidence)
+    if refused_one_of_several:
+        return replace(finding, evidence=Evidence.WORTH_KNOWING, cause_id="refuses_corner")
+    return replace(finding, evidence=Evidence.CANNOT_BE_CALLED)
 
 
 def _keep_longest(result: Examination, trial: Trial) -> None:

@@ -15,11 +15,13 @@ from oracle.catalog.record import Array, LayerSpec
 from oracle.data.digits import Digits
 from oracle.judge.bounds import OwnErrors, gradient_weight, own_error_of_backprop, own_errors
 from oracle.judge.comparison import Comparison, compare
+from oracle.judge.diagnosis import Explanation, lower_precision
 from oracle.judge.verdict import Evidence
 from oracle.sources.autograd import autograd, twin_jacobians
 from oracle.sources.backprop import backprop
 from oracle.sources.estimate import Estimate
 from oracle.sources.numerical import Derivative, numerical
+from oracle.sources.truth import NoTruthError, Truth, truth
 from oracle.subjects.interface import Handle, Reply, Subject, SubjectError
 
 BACKPROP_NUMERICAL = ("backprop", "numerical")
@@ -30,7 +32,10 @@ PAIRS = (BACKPROP_NUMERICAL, BACKPROP_AUTOGRAD, NUMERICAL_AUTOGRAD)
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found: the evidence, a sentence, and the comparison where values were compared."""
+    """What a check found: the evidence, a sentence, the comparison where values were compared, and the cause.
+
+    ``explanations`` are the causes that fit this case alone; ``cause_id`` is settled over all cases.
+    """
 
     check: str
     evidence: Evidence
@@ -38,6 +43,8 @@ class Finding:
     sentence: str
     quantity: str = ""
     comparison: Comparison | None = None
+    cause_id: str | None = None
+    explanations: tuple[Explanation, ...] = ()
 
 
 @dataclass
@@ -93,6 +100,20 @@ class Trial:
         # Not only the sign: the derivatives of a sigmoid and of 1/x are even.
         inputs = {name: -2 * values if name in differentiable else values for name, values in arrays.inputs.items()}
         return Arrays(inputs, arrays.parameters, -arrays.dout)
+
+    @cached_property
+    def lower_precision(self) -> tuple[float, str]:
+        """How many times the eps of the case the subject rounds by, and the cause where it is more than once."""
+        return lower_precision(self) if self.bounds is not None and "numerical" in self.estimates else (1.0, "")
+
+    @cached_property
+    def truth(self) -> Truth | None:
+        """The definition differentiated in high precision; None where it has no value."""
+        given = self._arrays
+        try:
+            return truth(self.record, given.inputs, given.parameters, given.dout)
+        except NoTruthError:
+            return None
 
     def rng(self) -> np.random.Generator:
         """Random numbers that belong to the case, other than those its arrays were made of."""
@@ -227,10 +248,68 @@ class Trial:
         left_out = self.bounds.open_branch.get(quantity)
         return compare(quantity, name, self.case, actual, expected, self.bounds.bound(quantity, pair), left_out)
 
+    def reference_that_is_off(self, quantity: str) -> str | None:
+        """Which of numerical and autograd is beyond its own error from truth; None where both or neither are.
+
+        None as well where the forwards are different functions, or truth has nothing to say.
+        """
+        if not self._forward_is_that_of_the_twin() or quantity in self.record.outputs or self.bounds is None:
+            return None
+        exact = self.truth
+        if exact is None:
+            return None
+        off = []
+        for source in NUMERICAL_AUTOGRAD:
+            values, own = self.estimates[source].values[quantity], self.bounds.errors[source][quantity]
+            left_out = self.bounds.open_branch.get(quantity)
+            expected = exact.estimate.values[quantity]
+            if not compare(quantity, f"{source}-truth", self.case, values, expected, own, left_out).agrees:
+                off.append(source)
+        return off[0] if len(off) == 1 else None
+
+    def autograd_loses_digits(self, quantity: str) -> Comparison | None:
+        """PyTorch against truth, where it is beyond rounding and within what a textbook's formula loses."""
+        if self.bounds is None or quantity not in self.bounds.textbook or "autograd" not in self.estimates:
+            return None
+        strict = self.bounds.errors["numerical"][quantity] + own_error_of_backprop(
+            self.bounds.weights[quantity], np.dtype(np.float64)
+        )
+        left_out = self.bounds.open_branch.get(quantity)
+        theirs = self.estimates["autograd"].values[quantity]
+        numerical = self.estimates["numerical"].values[quantity]
+        found = compare(quantity, "-".join(("autograd", "numerical")), self.case, theirs, numerical, strict, left_out)
+        if found.agrees:
+            return None
+        if self.truth is None:
+            return None
+        found = compare(
+            quantity, "autograd-truth", self.case, theirs, self.truth.estimate.values[quantity], strict, left_out
+        )
+        return None if found.agrees else found
+
+    def lost_digits(self, quantity: str) -> Comparison | None:
+        """Backprop against truth, where it loses digits that a difference as reference does not have either.
+
+        None where the reference is good enough, or nothing is lost.
+        """
+        assert self.bounds is not None
+        is_difference = quantity in self.estimates["numerical"].own_error
+        if not is_difference or quantity not in self.bounds.textbook or not self.with_autograd:
+            return None
+        if not self._forward_is_that_of_the_twin() or self.truth is None:
+            return None
+        actual, expected = self.estimates["backprop"].values[quantity], self.truth.estimate.values[quantity]
+        own, left_out = self.bounds.errors["backprop"][quantity], self.bounds.open_branch.get(quantity)
+        found = compare(quantity, "backprop-truth", self.case, actual, expected, own, left_out)
+        by_textbook = own + self.bounds.textbook[quantity]
+        within = compare(quantity, "backprop-truth", self.case, actual, expected, by_textbook, left_out)
+        return found if within.agrees and not found.agrees else None
+
     def rounding(self, quantity: str) -> Array:
         """What two evaluations by backprop may differ by when they round differently, by a textbook's formula too."""
         assert self.bounds is not None
-        return np.asarray(2 * (self.bounds.errors["backprop"][quantity] + self.bounds.textbook.get(quantity, 0.0)))
+        own = self.lower_precision[0] * self.bounds.errors["backprop"][quantity]
+        return np.asarray(2 * (own + self.bounds.textbook.get(quantity, 0.0)))
 
     def loses_precision_only(self, quantity: str, pair: tuple[str, str], actual: Array, expected: Array) -> bool:
         """Whether what is beyond the bound is within what a textbook's formula loses."""
@@ -248,4 +327,4 @@ class Trial:
         grown = max(
             float(np.abs(dout).max(initial=0.0)) / max(float(np.abs(self._arrays.dout).max(initial=0.0)), 1e-3), 1
         )
-        return np.asarray(2 * (own_error_of_backprop(weight, self.dtype) + lost * grown))
+        return np.asarray(2 * (self.lower_precision[0] * own_error_of_backprop(weight, self.dtype) + lost * grown))

@@ -1,8 +1,14 @@
-"""Verdicts: from what the checks found to one word."""
+"""Verdicts: from what the checks found to one word. `VERDICTS` is the whole table, the worst first.
+
+Three say what a gradient is: backprop, numerical and autograd. One of them alone against the other two is the one that
+is wrong; where the references disagree with each other truth says which of them is off, and its word no longer counts.
+A subject whose forward is another function than the twin's has no gradient in common with the twin.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from enum import Enum
 
 RIGHT = "right"
@@ -12,11 +18,6 @@ BACKWARD_WRONG = "backward wrong"
 FORWARD_WRONG = "forward wrong"
 BOTH_WRONG = "both wrong"
 COULD_NOT_RUN = "could not run"
-
-#: From worst to best: the first that applies is the verdict of a subject, and of a run.
-PRECEDENCE = (COULD_NOT_RUN, BOTH_WRONG, FORWARD_WRONG, BACKWARD_WRONG, PRECISION_LOST, HAZARD, RIGHT)
-#: The verdicts that mean that a value is wrong, or was not to be had.
-FAULTS = frozenset({COULD_NOT_RUN, BOTH_WRONG, FORWARD_WRONG, BACKWARD_WRONG})
 
 
 class Evidence(Enum):
@@ -28,6 +29,8 @@ class Evidence(Enum):
     BACKPROP_DIFFERS_FROM_AUTOGRAD = "backprop differs from the twin's gradient"
     FORWARD_DIFFERS_FROM_ITS_DOUBLE = "forward differs from the same forward in double precision"
     REFERENCES_DIFFER = "numerical differs from autograd"
+    AUTOGRAD_IS_OFF = "numerical differs from autograd, and truth sides with numerical"
+    NUMERICAL_IS_OFF = "numerical differs from autograd, and truth sides with autograd"
     FORWARD_LACKS_PROPERTY = "an output lacks a property of the definition"
     BACKWARD_LACKS_PROPERTY = "a gradient lacks a property of the definition"
     LOSES_PRECISION = "digits are lost that the function has"
@@ -35,51 +38,130 @@ class Evidence(Enum):
     WORTH_KNOWING = "never an error"
 
 
-def decide(found: Iterable[Evidence], *, with_autograd: bool) -> str:
-    """The verdict on one subject.
+@dataclass(frozen=True)
+class Found:
+    """All evidence about one subject, or about one quantity of it."""
 
-    Without PyTorch there is no twin: forward is judged against itself in double precision only, and backprop against
-    the derivative of the subject's own forward decides alone.
-    """
-    evidence = set(found)
-    against_numerical = Evidence.BACKPROP_DIFFERS_FROM_NUMERICAL in evidence
-    against_autograd = Evidence.BACKPROP_DIFFERS_FROM_AUTOGRAD in evidence
-    # One reference alone against backprop and the other reference is a trouble of that reference.
-    outvoted = against_numerical and (against_autograd or not with_autograd)
-    if Evidence.CANNOT_BE_CALLED in evidence:
-        return COULD_NOT_RUN
-    against_itself = Evidence.FORWARD_DIFFERS_FROM_ITS_DOUBLE in evidence and not with_autograd
-    if Evidence.FORWARD_DIFFERS in evidence or against_itself:
-        return BOTH_WRONG if outvoted else FORWARD_WRONG
-    if outvoted:
-        return BACKWARD_WRONG
-    if Evidence.FORWARD_LACKS_PROPERTY in evidence:
-        return FORWARD_WRONG
-    if Evidence.BACKWARD_LACKS_PROPERTY in evidence:
-        return BACKWARD_WRONG
-    if Evidence.LOSES_PRECISION in evidence:
-        return PRECISION_LOST
-    if Evidence.CAN_CORRUPT in evidence:
-        return HAZARD
-    return RIGHT
+    evidence: frozenset[Evidence]
+    with_autograd: bool
+
+    def has(self, evidence: Evidence) -> bool:
+        return evidence in self.evidence
+
+    @property
+    def forward_differs(self) -> bool:
+        """Without PyTorch there is no twin: forward is judged against itself in double precision only."""
+        alone = self.has(Evidence.FORWARD_DIFFERS_FROM_ITS_DOUBLE) and not self.with_autograd
+        return self.has(Evidence.FORWARD_DIFFERS) or alone
+
+    @property
+    def backprop_is_outvoted(self) -> bool:
+        """Against both references, or against one of them where the other is off, or is not there."""
+        against_numerical = self.has(Evidence.BACKPROP_DIFFERS_FROM_NUMERICAL)
+        against_autograd = self.has(Evidence.BACKPROP_DIFFERS_FROM_AUTOGRAD)
+        if against_numerical and not self.with_autograd:
+            return True
+        if against_numerical and against_autograd:
+            return True
+        # Of two different functions truth knows one only.
+        return not self.forward_differs and (
+            (against_numerical and self.has(Evidence.AUTOGRAD_IS_OFF))
+            or (against_autograd and self.has(Evidence.NUMERICAL_IS_OFF))
+        )
 
 
-_DIFFERS = {
-    Evidence.BACKPROP_DIFFERS_FROM_NUMERICAL,
-    Evidence.BACKPROP_DIFFERS_FROM_AUTOGRAD,
-    Evidence.BACKWARD_LACKS_PROPERTY,
-}
-_FORWARD = {Evidence.FORWARD_DIFFERS, Evidence.FORWARD_DIFFERS_FROM_ITS_DOUBLE, Evidence.FORWARD_LACKS_PROPERTY}
+_DIFFERS = frozenset(
+    {
+        Evidence.BACKPROP_DIFFERS_FROM_NUMERICAL,
+        Evidence.BACKPROP_DIFFERS_FROM_AUTOGRAD,
+        Evidence.BACKWARD_LACKS_PROPERTY,
+    }
+)
+_FORWARD = frozenset(
+    {Evidence.FORWARD_DIFFERS, Evidence.FORWARD_DIFFERS_FROM_ITS_DOUBLE, Evidence.FORWARD_LACKS_PROPERTY}
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One row of the table: the word, when it is said, and the evidence that it rests on."""
+
+    word: str
+    when: str
+    applies: Callable[[Found], bool]
+    rests_on: frozenset[Evidence]
+
+
+#: From worst to best: the first that applies is the verdict of a subject.
+VERDICTS = (
+    Verdict(
+        COULD_NOT_RUN,
+        "the main path cannot be called",
+        lambda found: found.has(Evidence.CANNOT_BE_CALLED),
+        frozenset({Evidence.CANNOT_BE_CALLED}),
+    ),
+    Verdict(
+        BOTH_WRONG,
+        "forward differs from the twin, and backprop from numerical and autograd",
+        lambda found: found.forward_differs and found.backprop_is_outvoted,
+        _FORWARD | _DIFFERS,
+    ),
+    Verdict(
+        FORWARD_WRONG,
+        "forward differs from the twin",
+        lambda found: found.forward_differs,
+        _FORWARD,
+    ),
+    Verdict(
+        BACKWARD_WRONG,
+        "forward agrees with the twin, and backprop differs from the derivative",
+        lambda found: found.backprop_is_outvoted,
+        _DIFFERS,
+    ),
+    Verdict(
+        FORWARD_WRONG,
+        "an output lacks a property of the definition",
+        lambda found: found.has(Evidence.FORWARD_LACKS_PROPERTY),
+        _FORWARD,
+    ),
+    Verdict(
+        BACKWARD_WRONG,
+        "a gradient lacks a property of the definition",
+        lambda found: found.has(Evidence.BACKWARD_LACKS_PROPERTY),
+        _DIFFERS,
+    ),
+    Verdict(
+        PRECISION_LOST,
+        "digits are lost that the function has: a textbook's cancellation, or fewer digits inside",
+        lambda found: found.has(Evidence.LOSES_PRECISION),
+        frozenset({Evidence.LOSES_PRECISION}),
+    ),
+    Verdict(
+        HAZARD,
+        "values are right, but somebody's result can be corrupted",
+        lambda found: found.has(Evidence.CAN_CORRUPT),
+        frozenset({Evidence.CAN_CORRUPT}),
+    ),
+    Verdict(
+        RIGHT,
+        "all agree; what is worth knowing are notes, and what is wrong with a reference is said of the reference",
+        lambda found: True,
+        frozenset(),
+    ),
+)
+
+#: The words from worst to best, for a run of several subjects.
+PRECEDENCE = (COULD_NOT_RUN, BOTH_WRONG, FORWARD_WRONG, BACKWARD_WRONG, PRECISION_LOST, HAZARD, RIGHT)
+#: The verdicts that mean that a value is wrong, or was not to be had.
+FAULTS = frozenset({COULD_NOT_RUN, BOTH_WRONG, FORWARD_WRONG, BACKWARD_WRONG})
 #: What each verdict rests on.
-GROUNDS: dict[str, set[Evidence]] = {
-    COULD_NOT_RUN: {Evidence.CANNOT_BE_CALLED},
-    BOTH_WRONG: _FORWARD | _DIFFERS,
-    FORWARD_WRONG: _FORWARD,
-    BACKWARD_WRONG: _DIFFERS,
-    PRECISION_LOST: {Evidence.LOSES_PRECISION},
-    HAZARD: {Evidence.CAN_CORRUPT},
-    RIGHT: set(),
-}
+GROUNDS = {verdict.word: verdict.rests_on for verdict in VERDICTS}
+
+
+def decide(evidence: Iterable[Evidence], *, with_autograd: bool) -> str:
+    """The verdict on one subject. Without PyTorch the derivative of the subject's own forward decides alone."""
+    found = Found(frozenset(evidence), with_autograd)
+    return next(verdict.word for verdict in VERDICTS if verdict.applies(found))
 
 
 def worst(verdicts: Iterable[str]) -> str:

@@ -213,7 +213,7 @@ def _finding(one: Examined, finding: Finding) -> dict[str, Any]:
         "margin": worst_entry.margin if worst_entry else None,
         "verdict": one.examination.verdict,
         "is_note": finding.evidence is Evidence.WORTH_KNOWING,
-        "cause_id": None,
+        "cause_id": finding.cause_id,
         "cause": finding.sentence,
     }
 

@@ -1,0 +1,143 @@
+"""From the explanations of single cases to one cause for each quantity.
+
+A mistake is the same in every case, and sizes are not: what explains all failing cases is the cause. Where nothing
+does, the cases themselves may say something: only labels fail, only a batch of one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from oracle.catalog.case import Case, materialise
+from oracle.catalog.record import BATCH
+from oracle.catalog.records import RECORDS
+from oracle.judge.causes import CAUSES
+from oracle.judge.diagnosis import Explanation
+from oracle.judge.trial import Finding
+from oracle.judge.verdict import Evidence
+
+#: Findings whose values are diagnosed.
+DIAGNOSED = frozenset(
+    {
+        Evidence.FORWARD_DIFFERS,
+        Evidence.FORWARD_DIFFERS_FROM_ITS_DOUBLE,
+        Evidence.BACKPROP_DIFFERS_FROM_NUMERICAL,
+        Evidence.BACKPROP_DIFFERS_FROM_AUTOGRAD,
+    }
+)
+ABOUT_A_REFERENCE = frozenset({Evidence.AUTOGRAD_IS_OFF, Evidence.NUMERICAL_IS_OFF})
+FORWARD = frozenset({Evidence.FORWARD_DIFFERS, Evidence.FORWARD_DIFFERS_FROM_ITS_DOUBLE})
+BY_ITSELF = "loss_is_not_what_backward_differentiates"
+
+
+def settle(findings: Sequence[Finding], cases: Sequence[Case]) -> list[Finding]:
+    """The findings, each with its cause where there is one; ``cases`` are all that were examined."""
+    evidence = {finding.evidence for finding in findings}
+    # Backprop is the twin's gradient, and not that of the subject's own forward.
+    of_another_loss = (
+        Evidence.FORWARD_DIFFERS in evidence
+        and Evidence.BACKPROP_DIFFERS_FROM_NUMERICAL in evidence
+        and Evidence.BACKPROP_DIFFERS_FROM_AUTOGRAD not in evidence
+    )
+    causes = {}
+    for quantity in dict.fromkeys(f.quantity for f in findings if f.evidence in DIAGNOSED):
+        about = [f for f in findings if f.evidence in DIAGNOSED and f.quantity == quantity]
+        causes[quantity] = _cause(about, cases)
+    settled = []
+    for finding in findings:
+        if finding.evidence in ABOUT_A_REFERENCE and Evidence.FORWARD_DIFFERS in evidence:
+            # Two functions may agree at a point (all do at x = 0 that differ in the sign of x): no reference is off.
+            settled.append(
+                replace(
+                    finding,
+                    evidence=Evidence.REFERENCES_DIFFER,
+                    sentence=str(finding.comparison),
+                    cause_id="reference_differs",
+                )
+            )
+            continue
+        if finding.evidence not in DIAGNOSED:
+            known = causes.get(finding.quantity)
+            if finding.cause_id == "lacks_a_property" and known is not None:
+                finding = replace(finding, cause_id=known.cause_id)
+            settled.append(finding)
+            continue
+        cause = causes[finding.quantity]
+        if of_another_loss and (cause.cause_id is None or finding.evidence not in FORWARD):
+            cause = Explanation(BY_ITSELF)
+        settled.append(replace(finding, cause_id=cause.cause_id, sentence=_sentence(cause, finding)))
+    return settled
+
+
+def _cause(about: Sequence[Finding], cases: Sequence[Case]) -> Explanation:
+    """What explains all findings about one quantity; otherwise when it happens; otherwise what it looks like."""
+    counted = Counter(e for finding in about for e in dict.fromkeys(finding.explanations) if e.cause_id is not None)
+    if not any(f.comparison is not None and f.comparison.entries > 1 for f in about):
+        # A single entry is always some factor of what it should be; the same factor three times is no chance.
+        counted = Counter({e: n for e, n in counted.items() if e.cause_id != "constant_factor" or n > 2})
+    of_all = [e for e in about[0].explanations if counted[e] == len(about)]
+    if of_all:
+        return of_all[0]
+    named = _circumstance({finding.case for finding in about}, cases)
+    if named:
+        return Explanation(named)
+    # Corners change a mistake's looks (a batch of 1 has no N): what explains most is the cause.
+    best = max(counted, key=lambda e: counted[e], default=None)
+    if best is not None and 2 * counted[best] > len(about):
+        return best
+    patterns = [e for finding in about for e in finding.explanations if e.cause_id is None]
+    return patterns[0] if patterns else Explanation(None)
+
+
+def _sentence(cause: Explanation, finding: Finding) -> str:
+    if cause.cause_id is None:
+        return f"{finding.sentence}; {cause.detail}" if cause.detail else finding.sentence
+    known = CAUSES[cause.cause_id]
+    detail = f" ({cause.detail})" if cause.detail else ""
+    return f"{known.what[:-1]}{detail}: {finding.sentence}. {known.mend}"
+
+
+# --------------------------------------------------------------------------- when it happens
+
+CIRCUMSTANCES: dict[str, Callable[[Case], bool]] = {
+    "only_for_labels": lambda case: case.targets == "labels",
+    "only_for_one_hot": lambda case: case.targets == "one-hot",
+    "only_for_soft_targets": lambda case: case.targets in ("soft", "unnormalised"),
+    "only_for_a_single_sample": lambda case: case.corner == "single sample",
+    "only_for_a_batch_of_one": lambda case: _rows(case) == 1,
+    "only_for_other_layouts": lambda case: case.layout != "contiguous",
+    "only_for_integers": lambda case: case.corner == "integer input",
+    "only_when_labels_repeat": lambda case: _labels_repeat(case),
+}
+
+
+def _circumstance(failing: set[Case], cases: Sequence[Case]) -> str:
+    """What all failing cases have and no other has that was examined; empty for nothing."""
+    passing = [case for case in cases if case not in failing]
+    if not passing:
+        return ""
+    for cause_id, applies in CIRCUMSTANCES.items():
+        if all(map(applies, failing)) and not any(map(applies, passing)):
+            return cause_id
+    # Some cases hide a mistake: what nearly all that are like the failing ones share is enough.
+    for cause_id, applies in CIRCUMSTANCES.items():
+        alike = [case for case in cases if applies(case)]
+        if len(failing) > 2 and all(map(applies, failing)) and 2 * len(failing) > len(alike):
+            return cause_id
+    return ""
+
+
+def _rows(case: Case) -> int | None:
+    record = RECORDS[case.record]
+    shape = dict(case.shapes)[record.arguments[0].name]
+    return shape[0] if BATCH in record.arguments[0].axes and shape and case.corner != "single sample" else None
+
+
+def _labels_repeat(case: Case) -> bool:
+    if case.targets != "labels" or case.data != "random":
+        return False
+    record = RECORDS[case.record]
+    labels = materialise(case, record).inputs[record.of_role("target")[0].name].reshape(-1)
+    return len(set(labels.tolist())) < labels.size
