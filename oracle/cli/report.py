@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from oracle.cli.common import Commands, add_common, add_mnist, deliver, require_places
+from oracle.cli.common import Commands, add_common, add_mnist, deliver, positive, require_places
 from oracle.cli.status import RIGHT, WRONG
 
 #: Beside the other files; drawn where matplotlib is installed.
@@ -26,6 +26,12 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "--dtype", action="append", choices=("float64", "float32"), help="only this dtype; may be repeated"
     )
     command.add_argument(
+        "--cases",
+        type=positive,
+        metavar="N",
+        help="cases of each corner of each layer (default: 12, some 28,000 comparisons in all)",
+    )
+    command.add_argument(
         "--truth", action="store_true", help="hold every source against truth as well, in ulp (some 20 s more)"
     )
     add_mnist(command)
@@ -39,7 +45,7 @@ def run(arguments: argparse.Namespace, command: str) -> int:
     # Here, so that --help and a usage error do not wait for NumPy and hypothesis.
     from oracle.data import load_digits, load_mnist
     from oracle.judge import verdict
-    from oracle.reporting.plan import DTYPES, SAMPLES, select_records
+    from oracle.reporting.plan import CASES_PER_CORNER, DTYPES, SAMPLES, select_records
     from oracle.reporting.progress import Bar
     from oracle.reporting.render import markdown, terminal, to_json
     from oracle.reporting.report import build_report
@@ -65,6 +71,7 @@ def run(arguments: argparse.Namespace, command: str) -> int:
             real_data,
             seed=arguments.seed,
             command=command,
+            cases_per_corner=arguments.cases or CASES_PER_CORNER,
             with_truth=arguments.truth,
             not_run=not_run,
             progress=bar,

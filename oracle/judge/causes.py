@@ -137,6 +137,10 @@ CAUSES: dict[str, Cause] = {
     "overflows": Cause("It overflows where the function is finite.", "Use a form whose exponents are never positive."),
     # ------------------------------------------------------------------ properties
     "lacks_a_property": Cause("It lacks a property of the definition.", "The check of that name says which."),
+    "certificate_fails": Cause(
+        "The gradients together are not the derivative along a random direction.",
+        "The wrong entries are listed, or their pattern.",
+    ),
     "reference_differs": Cause(
         "The references do not agree.", "The forward is another function, or a reference is off."
     ),

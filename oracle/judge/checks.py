@@ -18,8 +18,10 @@ from oracle.catalog.case import Arrays, Case, select_rows
 from oracle.catalog.corners import CORNERS
 from oracle.catalog.record import BATCH, Array, LayerSpec
 from oracle.judge.causes import CAUSES
+from oracle.judge.certificate import Certifier
 from oracle.judge.comparison import Comparison, compare
 from oracle.judge.diagnosis import Explanation, explain, inside
+from oracle.judge.location import locate
 from oracle.judge.trial import BACKPROP_AUTOGRAD, BACKPROP_NUMERICAL, NUMERICAL_AUTOGRAD, PAIRS, Trial
 from oracle.judge.verdict import Evidence
 from oracle.subjects.interface import SubjectError
@@ -643,6 +645,35 @@ def kink_convention_is_that_of_pytorch(trial: Trial) -> Iterator[Problem]:
 
 
 # --------------------------------------------------------------------------- networks
+
+#: All gradients of a network times a random direction: the quantity that a certificate compares.
+ALL_GRADIENTS = "grads·v"
+
+
+@check(for_record=lambda record: bool(record.stack), compares=BACKPROP_NUMERICAL)
+def certificate_holds(trial: Trial) -> Iterator[Problem]:
+    """All gradients together are the derivative along random directions, within a nearer bound than entry by entry."""
+    given = trial.arrays()
+    certifier = Certifier(trial.subject, given.parameters, seed=trial.case.seed)
+    point = certifier.at(given.inputs)
+    certificate = point.certificate()
+    comparisons = [
+        compare(
+            ALL_GRADIENTS,
+            "-".join(BACKPROP_NUMERICAL),
+            trial.case,
+            np.asarray(direction.backprop),
+            np.asarray(direction.numerical),
+            np.asarray(direction.bound),
+        )
+        for direction in certificate.directions
+    ]
+    trial.comparisons.extend(comparisons)
+    if not certificate.passed:
+        worst = max(comparisons, key=lambda c: c.margin)
+        sentence = f"along a random direction {worst}; {locate(point) or 'no single entry is beyond its bound'}"
+        evidence = Evidence.BACKPROP_DIFFERS_FROM_NUMERICAL
+        yield Problem(evidence, sentence, ALL_GRADIENTS, worst, "certificate_fails")
 
 
 @check(for_record=_is_network)

@@ -54,6 +54,9 @@ class Location:
     patterns: dict[str, str]
     evaluations: int
 
+    def __bool__(self) -> bool:
+        return bool(self.entries or self.patterns)
+
     def __str__(self) -> str:
         lines = [str(entry) for entry in self.entries[:LISTED]]
         if len(self.entries) > LISTED:

@@ -42,9 +42,9 @@ def settle(findings: Sequence[Finding], cases: Sequence[Case]) -> list[Finding]:
         and Evidence.BACKPROP_DIFFERS_FROM_AUTOGRAD not in evidence
     )
     causes = {}
-    for quantity in dict.fromkeys(f.quantity for f in findings if f.evidence in DIAGNOSED):
-        about = [f for f in findings if f.evidence in DIAGNOSED and f.quantity == quantity]
-        causes[quantity] = _cause(about, cases)
+    diagnosed = [f for f in findings if f.evidence in DIAGNOSED and f.cause_id is None]
+    for quantity in dict.fromkeys(f.quantity for f in diagnosed):
+        causes[quantity] = _cause([f for f in diagnosed if f.quantity == quantity], cases)
     settled = []
     for finding in findings:
         if finding.evidence in ABOUT_A_REFERENCE and Evidence.FORWARD_DIFFERS in evidence:
@@ -58,7 +58,7 @@ def settle(findings: Sequence[Finding], cases: Sequence[Case]) -> list[Finding]:
                 )
             )
             continue
-        if finding.evidence not in DIAGNOSED:
+        if finding.evidence not in DIAGNOSED or finding.cause_id is not None:
             known = causes.get(finding.quantity)
             if finding.cause_id == "lacks_a_property" and known is not None:
                 finding = replace(finding, cause_id=known.cause_id)

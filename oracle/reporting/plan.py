@@ -49,7 +49,11 @@ def select_records(names: Sequence[str]) -> tuple[LayerSpec, ...]:
 
 
 def plan(
-    records: Sequence[LayerSpec], dtypes: Sequence[str], seed: int, real_data: Mapping[str, Digits]
+    records: Sequence[LayerSpec],
+    dtypes: Sequence[str],
+    seed: int,
+    real_data: Mapping[str, Digits],
+    cases_per_corner: int = CASES_PER_CORNER,
 ) -> Iterator[Item]:
     """Every record on generated cases, and on those of ``real_data`` that it is examined on as well."""
     for record in records:
@@ -57,7 +61,7 @@ def plan(
             cases = tuple(
                 case
                 for corner in corners_of(record, dtype)
-                for case in generated_cases(record, dtype, corner, CASES_PER_CORNER, seed)
+                for case in generated_cases(record, dtype, corner, cases_per_corner, seed)
             )
             yield Item(record.section, record.name, record, dtype, cases)
     for data, samples in real_data.items():

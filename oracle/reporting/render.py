@@ -10,6 +10,7 @@ from typing import Any
 from tabulate import tabulate
 
 from oracle.reporting.environment import environment_table
+from oracle.reporting.margins import margins_section
 from oracle.reporting.report import PAIR_NAMES
 from oracle.reporting.truth import truth_section
 
@@ -61,6 +62,9 @@ def markdown(report: dict[str, Any], picture: str | None = None) -> str:
     for section in dict.fromkeys(row["section"] for row in report["rows"]):
         rows = [row for row in report["rows"] if row["section"] == section]
         parts += [f"## {section.capitalize()}", _table(_cells(rows), COLUMNS)]
+    parts += margins_section(report["margins"])
+    if report["references"]:
+        parts += ["## Where PyTorch is the one that is off", WHERE_PYTORCH_IS_OFF, _references(report["references"])]
     if "truth" in report:
         parts += truth_section(report["truth"], picture)
     parts += [
@@ -122,6 +126,26 @@ one quantity of one generated case between two sources.
 - Upstream gradients are random, never all ones; shapes, batch sizes, layouts and corners are drawn by hypothesis."""
 
 
+WHERE_PYTORCH_IS_OFF = """The definition in high precision says so: backprop and numerical agree with it, and
+autograd, in double precision, has lost digits that the function has. It is no fault of the layer, and the bound between
+backprop and autograd leaves room for it. *cases* counts those in which it happens; the entry is the worst of them."""
+
+
+def _references(rows: list[dict[str, Any]]) -> str:
+    cells = [
+        (
+            row["layer"],
+            f"{row['quantity']}[{', '.join(map(str, row['index']))}]",
+            row["dtype"],
+            str(row["cases"]),
+            f"{row['autograd']:.6e}",
+            f"{row['truth']:.6e}",
+        )
+        for row in rows
+    ]
+    return _table(cells, ("layer", "entry", "dtype of the case", "cases", "PyTorch", "truth"))
+
+
 def _summary_lines(report: dict[str, Any]) -> list[str]:
     summary = report["summary"]
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in summary["verdicts"].items())
@@ -137,6 +161,9 @@ def _summary_lines(report: dict[str, Any]) -> list[str]:
                 f"Noticed in {dtype}: an error in any one entry of a gradient above {noticed['typical']:.1g} of the "
                 f"largest entry in the median comparison, above {noticed['in 99 %']:.1g} in 99 % of them."
             )
+    if "margins" in report:
+        nearest = summary["worst_margin"] or 0.0
+        lines.append(f"Margins: the largest is {nearest:.2g}; a histogram is in the report.")
     lines += [f"Left out: {entry['count']:,} {entry['reason']}." for entry in summary["skipped"]]
     lines += [f"Not run: {entry['what']}: {entry['reason']}." for entry in summary["not_run"]]
     return lines

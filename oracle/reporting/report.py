@@ -17,7 +17,8 @@ from oracle.judge.trial import PAIRS, Finding
 from oracle.judge.verdict import Evidence, worst
 from oracle.reporting.environment import environment
 from oracle.reporting.exhibits import source_gradient_check
-from oracle.reporting.plan import Item, plan
+from oracle.reporting.margins import to_margins
+from oracle.reporting.plan import CASES_PER_CORNER, Item, plan
 from oracle.reporting.progress import Progress
 from oracle.reporting.truth import steps, truth_rows
 from oracle.sources.autograd import NOT_INSTALLED, is_available
@@ -43,6 +44,7 @@ def build_report(
     *,
     seed: int,
     command: str,
+    cases_per_corner: int = CASES_PER_CORNER,
     with_truth: bool = False,
     not_run: Mapping[str, str] | None = None,
     progress: Progress | None = None,
@@ -54,7 +56,7 @@ def build_report(
     """
     progress = progress or Progress()
     started = time.perf_counter()
-    items = list(plan(records, dtypes, seed, real_data))
+    items = list(plan(records, dtypes, seed, real_data, cases_per_corner))
     shows_exhibit = "mnist" in real_data and any("mnist" in record.real_data for record in records)
     progress.start(len(items) + 3 * shows_exhibit + (steps(records, dtypes) if with_truth else 0))
     examined = []
@@ -71,6 +73,10 @@ def build_report(
         "rows": [row for one in examined for row in _rows(one)],
         "checks": [entry for one in examined for entry in _checks(one)],
         "check_summaries": {name: check.summary for name, check in CHECKS.items()},
+        "margins": to_margins(
+            [(one.item.label, one.item.record.outputs, one.examination.comparisons) for one in examined]
+        ),
+        "references": [entry for one in examined for entry in _references(one)],
         "exhibits": exhibits,
         **against_truth,
         "findings": [entry for one in examined for entry in _findings(one)],
@@ -191,6 +197,24 @@ def _checks(one: Examined) -> list[dict[str, Any]]:
         }
         for name, tally in one.examination.tallies.items()
     ]
+
+
+def _references(one: Examined) -> Iterator[dict[str, Any]]:
+    """Where PyTorch is the one that is off, by truth."""
+    for quantity, (count, worst_entry) in one.examination.autograd_off.items():
+        yield {
+            "layer": one.item.label,
+            "quantity": quantity,
+            "dtype": one.item.dtype,
+            "cause_id": "autograd_is_off",
+            "cases": count,
+            "case": str(worst_entry.case),
+            "index": list(worst_entry.index),
+            "autograd": worst_entry.actual,
+            "truth": worst_entry.expected,
+            "error": worst_entry.error,
+            "bound": worst_entry.bound,
+        }
 
 
 def _findings(one: Examined) -> list[dict[str, Any]]:

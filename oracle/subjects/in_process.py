@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from oracle.catalog.record import LayerSpec, resolve
-from oracle.subjects.interface import Array, Reply, SubjectError
+from oracle.subjects.interface import Array, LayerTrace, Reply, SubjectError
 
 
 class InProcessSubject:
@@ -217,6 +217,32 @@ class NetworkInstance(_Instance):
         except Exception as error:
             raise SubjectError("numerical_gradient", error) from error
         return {self.record.gradient_name(name): np.array(gradients[name]) for name in self.record.parameters}
+
+    def trace(self, inputs: Mapping[str, Array]) -> tuple[LayerTrace, ...] | None:
+        layers, last = getattr(self._network, "layers", None), getattr(self._network, "last_layer", None)
+        if not isinstance(layers, Mapping) or last is None or len(layers) != len(self.record.stack):
+            return None
+        x, t = inputs.values()
+        forward, backward = [], []
+        try:
+            for layer in layers.values():
+                y = layer.forward(x)
+                forward.append((np.array(x), np.array(y)))
+                x = y
+            last.forward(x, t)
+            dout = last.backward()
+            for layer, (_, names) in zip(reversed(list(layers.values())), reversed(self.record.stack), strict=True):
+                dx = layer.backward(np.array(dout))
+                # A layer calls its own parameters W and b, whatever the network calls them.
+                gradients = tuple(np.array(getattr(layer, f"d{name.rstrip('0123456789')}")) for name in names)
+                backward.append((np.array(dout), np.array(dx), gradients))
+                dout = dx
+        except Exception as error:
+            raise SubjectError("a layer of the network", error) from error
+        return tuple(
+            LayerTrace(x, y, dout, dx, gradients)
+            for (x, y), (dout, dx, gradients) in zip(forward, reversed(backward), strict=True)
+        )
 
     def assign_parameter(self, name: str, values: Array) -> None:
         self._network.params[name] = values

@@ -69,8 +69,26 @@ class Handle(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class LayerTrace:
+    """What went through one layer of a network: its input and output forward, dout and dx backward.
+
+    ``gradients`` are those of its parameters, in the order in which its record names them.
+    """
+
+    x: Array
+    y: Array
+    dout: Array
+    dx: Array
+    gradients: tuple[Array, ...]
+
+
 class NetworkHandle(Handle, Protocol):
     """A network can be asked for more."""
+
+    def trace(self, inputs: Mapping[str, Array]) -> tuple[LayerTrace, ...] | None:
+        """One forward and backward, layer by layer; None where the network does not show its layers."""
+        ...
 
     def numerical_gradient(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """The network's own ``numerical_gradient``, by the names of the gradients."""

@@ -395,6 +395,16 @@ class OneSidedDifferences(scratch.TwoLayerNet):
         return gradients
 
 
+class ForgetsTheFirstFeature(scratch.TwoLayerNet):
+    def __init__(self, sizes, dtype):
+        super().__init__(*sizes, dtype=dtype)
+
+    def gradient(self, x, t):
+        gradients = super().gradient(x, t)
+        gradients["W1"][0] = 0
+        return gradients
+
+
 # ----------------------------------------------------------------------------- the table
 
 
@@ -593,6 +603,13 @@ PLANTED = [
         drawn={"targets": "one-hot", "scale": 0.25},
     ),
     # kinks, networks
+    Planted(
+        ForgetsTheFirstFeature,
+        "TwoLayerNet",
+        "certificate_holds",
+        "backward wrong",
+        'grads["W1"][0, ',
+    ),
     Planted(
         PassesAtZero,
         "Relu",
