@@ -89,6 +89,8 @@ class TangentLayer(Protocol):
 
     #: The entries that are so near a kink that rounding decides on the branch; None where there are none.
     at_kink: Array | None
+    #: How far each direction can be gone before an entry crosses a kink, shape (K,); None where there are no kinks.
+    reach: Array | None
 
     def at(self, x: Array, x_error: Array, eps: float) -> tuple[Array, Array]:
         """y, and what rounding in arithmetic with ``eps`` may have moved it by; ``x_error`` is the same for x."""
@@ -116,6 +118,7 @@ class AffineTangent:
     """y = x W + b, ẏ = ẋ W + x V + c."""
 
     at_kink: Array | None = None
+    reach: Array | None = None
 
     def __init__(self, W: Array, b: Array) -> None:
         self._W, self._b = W, b
@@ -171,9 +174,11 @@ class ReluTangent:
     """y = max(x, 0): nothing rounds. Where x is within its error of 0 either branch may have been taken."""
 
     at_kink: Array | None = None
+    reach: Array | None = None
 
     def at(self, x: Array, x_error: Array, eps: float) -> tuple[Array, Array]:
-        at_kink = np.abs(x) <= x_error
+        self._distance = np.abs(x)
+        at_kink = self._distance <= x_error
         self.at_kink = at_kink if at_kink.any() else None
         self._passes, self._may_pass = x > 0, (x > 0) | at_kink
         return np.maximum(x, 0), x_error * self._may_pass
@@ -183,6 +188,9 @@ class ReluTangent:
 
     def along(self, tangent: Array | None, directions: ByParameter, extents: ByParameter) -> Array:
         assert tangent is not None, "an activation follows an Affine layer"
+        slopes = np.abs(tangent)
+        steps = np.divide(self._distance, slopes, out=np.full(slopes.shape, np.inf), where=slopes > 0)
+        self.reach = steps.min(axis=(1, 2), initial=np.inf)
         return tangent * self._passes
 
     def gather(self, sensitivity: Array, made: Roundings) -> Array:
@@ -193,6 +201,7 @@ class SigmoidTangent:
     """y = 1/(1 + exp(−x)), y' = y (1 − y), y'' = y' (1 − 2y): λ_x = λ_y y' + δ_y y'' ẋ."""
 
     at_kink: Array | None = None
+    reach: Array | None = None
 
     def at(self, x: Array, x_error: Array, eps: float) -> tuple[Array, Array]:
         e = np.exp(-np.abs(x))

@@ -143,7 +143,8 @@ class Point:
         self.reference = certifier.reference
         self._layers = certifier.layers
         self.reference.at(inputs)
-        self._inputs = dict(inputs)
+        self.inputs = dict(inputs)
+        self.parameters = certifier.parameters
         self._eps = float(np.finfo(certifier.dtype).eps)
         self.gradient = self._gradient()
         self.scales = self._scales()
@@ -185,8 +186,8 @@ class Point:
         ``scales``, by parameter, say how far directions move any entry at most; with them the bound is had sooner.
         """
         compared = []
-        for v, bound in zip(directions, self._bounds(directions, scales), strict=True):
-            slope = self.reference.slope(v)
+        for v, bound, reach in zip(directions, *self._bounds(directions, scales), strict=True):
+            slope = self.reference.slope(v, float(reach))
             compared.append(
                 Direction(
                     inner(gradient, v, self._certifier.products),
@@ -205,8 +206,8 @@ class Point:
             direction[0, self.still] = 0.0
         return direction
 
-    def _bounds(self, directions: Array, scales: Mapping[str, float] | None) -> Array:
-        """What rounding can explain along each direction, shape (K,)."""
+    def _bounds(self, directions: Array, scales: Mapping[str, float] | None) -> tuple[Array, Array]:
+        """What rounding can explain along each direction, and how far each can be gone without a kink; shapes (K,)."""
         moved = self.reference.split(directions)
         tangent = None
         for layer, names in self._layers:
@@ -214,18 +215,21 @@ class Point:
             extents = along if scales is None else tuple(np.full((1,) * moved[n].ndim, scales[n]) for n in names)
             tangent = layer.along(tangent, along, extents)
         assert tangent is not None
+        reach = np.full(len(directions), np.inf)
+        for layer, _ in self._layers:
+            reach = reach if layer.reach is None else np.minimum(reach, layer.reach)
         made = Roundings()
         sensitivity = self._loss.gather(tangent, made)
         for layer, _ in reversed(self._layers):
             sensitivity = layer.gather(sensitivity, made)
         # What underflows in a gradient, entry by entry.
         subnormal = float(np.finfo(self._certifier.dtype).smallest_subnormal)
-        return made.bound(self._eps, float(DOUBLE.eps)) + self.gradient.size * self._rows * subnormal
+        return made.bound(self._eps, float(DOUBLE.eps)) + self.gradient.size * self._rows * subnormal, reach
 
     def _gradient(self) -> Array:
         """The subject's gradients of all parameters, one after the other, in double precision."""
         certifier = self._certifier
-        gradients = certifier.handle.step(self._inputs, np.ones((), certifier.dtype))
+        gradients = certifier.handle.step(self.inputs, np.ones((), certifier.dtype))
         parts = []
         for name, shape in self.reference.shapes.items():
             quantity = self.record.gradient_name(name)
@@ -259,7 +263,7 @@ class Point:
 
     def _go_through_the_stack(self) -> None:
         """Values and δ of every layer, in double precision."""
-        x, t = (np.asarray(values) for values in self._inputs.values())
+        x, t = (np.asarray(values) for values in self.inputs.values())
         value = np.asarray(x[None] if x.ndim == 1 else x, np.float64)
         self._rows = len(value)
         error = np.zeros(value.shape)
@@ -274,7 +278,7 @@ class Point:
         """The entries that hang on a pre-activation so near 0 that rounding decides on the branch; None for none."""
         if all(layer.at_kink is None for layer, _ in self._layers):
             return None
-        arrays = Arrays(self._inputs, self._certifier.parameters, np.ones(()))
+        arrays = Arrays(self.inputs, self.parameters, np.ones(()))
         _, opened = stack_errors(self.record, arrays, self._eps)
         return np.concatenate([opened[self.record.gradient_name(name)].reshape(-1) for name in self.reference.shapes])
 

@@ -21,7 +21,7 @@ from oracle.judge.causes import CAUSES
 from oracle.judge.certificate import Certifier
 from oracle.judge.comparison import Comparison, compare
 from oracle.judge.diagnosis import Explanation, explain, inside
-from oracle.judge.location import locate
+from oracle.judge.location import locate, with_other_sources
 from oracle.judge.trial import BACKPROP_AUTOGRAD, BACKPROP_NUMERICAL, NUMERICAL_AUTOGRAD, PAIRS, Trial
 from oracle.judge.verdict import Evidence
 from oracle.subjects.interface import SubjectError
@@ -671,7 +671,8 @@ def certificate_holds(trial: Trial) -> Iterator[Problem]:
     trial.comparisons.extend(comparisons)
     if not certificate.passed:
         worst = max(comparisons, key=lambda c: c.margin)
-        sentence = f"along a random direction {worst}; {locate(point) or 'no single entry is beyond its bound'}"
+        found = with_other_sources(locate(point), point)
+        sentence = f"along a random direction {worst}; {found or 'no single entry is beyond its bound'}"
         evidence = Evidence.BACKPROP_DIFFERS_FROM_NUMERICAL
         yield Problem(evidence, sentence, ALL_GRADIENTS, worst, "certificate_fails")
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from oracle.judge.certificate import DIRECTIONS, Point
+from oracle.sources.autograd import autograd, is_available
+from oracle.sources.truth import NoTruthError, truth
 from oracle.subjects.interface import Array
 
 #: Derivatives that may be spent on a list of wrong entries; beyond that their pattern is described. To find 17 wrong
@@ -34,12 +36,18 @@ class WrongEntry:
     backprop: float
     numerical: float
     bound: float
+    #: As PyTorch and the definition in high precision have it, where they were asked.
+    autograd: float | None = None
+    truth: float | None = None
 
     def __str__(self) -> str:
         place = f"{self.quantity}[{', '.join(map(str, self.index))}]"
         error = abs(self.backprop - self.numerical)
+        others = [("autograd", self.autograd), ("truth", self.truth)]
+        also = "".join(f"; {name}: {value!r}" for name, value in others if value is not None)
         return (
-            f"{place} = {self.backprop!r}, but should be {self.numerical!r} (error {error:.3g}, bound {self.bound:.3g})"
+            f"{place} = {self.backprop!r}, but should be {self.numerical!r} "
+            f"(error {error:.3g}, bound {self.bound:.3g}{also})"
         )
 
 
@@ -67,6 +75,33 @@ class Location:
 def locate(point: Point, most: int = MOST_DERIVATIVES) -> Location:
     """Find what is wrong in the gradients at a point, giving up listing after ``most`` derivatives."""
     return _Search(point, most).run()
+
+
+def with_other_sources(location: Location, point: Point) -> Location:
+    """The same with the values of autograd (where PyTorch is installed) and of truth for the first entries."""
+    record, inputs, parameters = point.record, point.inputs, point.parameters
+    listed = location.entries[:LISTED]
+    if not listed:
+        return location
+    theirs = autograd(record, inputs, parameters, np.ones(())).values if is_available() else {}
+    masks = {name: np.zeros(np.shape(values), bool) for name, values in parameters.items()}
+    names = {record.gradient_name(name): name for name in parameters}
+    for entry in listed:
+        masks[names[entry.quantity]][entry.index] = True
+    try:
+        only = {name: mask for name, mask in masks.items() if mask.any()}
+        exact = truth(record, inputs, parameters, np.ones(()), only=only).estimate.values
+    except NoTruthError:
+        exact = {}
+    told = [
+        replace(
+            entry,
+            autograd=float(theirs[entry.quantity][entry.index]) if theirs else None,
+            truth=float(exact[entry.quantity][entry.index]) if exact else None,
+        )
+        for entry in listed
+    ]
+    return replace(location, entries=(*told, *location.entries[LISTED:]))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from oracle.sources.numerical import (
     EVALUATION_ERROR,
     double,
     extrapolated_difference,
+    power_of_two_below,
     quiet,
 )
 from oracle.subjects.interface import Array, Subject, SubjectError
@@ -26,10 +28,14 @@ from oracle.subjects.interface import Array, Subject, SubjectError
 #: Magnitudes are multiples of 1/1024: an index of ten random bits into a table, ten times cheaper than normal numbers.
 LEVELS = 1024
 _MAGNITUDES = np.concatenate([np.arange(LEVELS // 2, LEVELS), -np.arange(LEVELS // 2, LEVELS)]) / LEVELS
-#: Steps of the central differences that a complex step is held against. Every parameter moves at once, and with it
-#: every pre-activation by about √(parameters of a unit) steps: the first is small beside that, the second where a kink
-#: is nearer, the third where the function is flat.
-TRUST_STEPS = (2.0**-14, 2.0**-20, 2.0**-8)
+#: The step of the central difference that a complex step is held against. Every parameter moves at once, and with it
+#: every pre-activation by about √(parameters of a unit) steps; it is made smaller where a kink is nearer, and smaller
+#: still where the function changes faster.
+TRUST_STEP = 2.0**-14
+TRUST_STEPS = (1.0, 2.0**-6, 2.0**6)
+#: A kink that is nearer than this leaves no room for a difference: the step is then beyond it, and the error large.
+SMALLEST_STEP = 2.0**-40
+SMALLEST_SIZE = 2.0**-30
 #: Agreement to a millionth is none by chance, and tells a derivative from one that lacks a part.
 MEANINGFUL = 1e-6
 
@@ -91,20 +97,26 @@ class AlongDirections:
             start += size
         return parts
 
-    def slope(self, direction: Array) -> Slope:
-        """The derivative along ``direction``, shape (entries,)."""
+    def slope(self, direction: Array, reach: float = np.inf) -> Slope:
+        """The derivative along ``direction``, shape (entries,).
+
+        Differences stay within ``reach``: beyond it another branch begins, whose slope they would mix in.
+        """
         self.derivatives += 1
         with quiet():
             if not self.distrust:
                 try:
                     value = self._complex_slope(direction)
                     if self.distrust is None:
-                        self.distrust = self._why_distrusted(direction, value)
+                        self.distrust = self._why_distrusted(direction, value, reach)
                 except (SubjectError, np.exceptions.ComplexWarning) as reason:
                     self.distrust = str(reason)
                 if not self.distrust:
                     return Slope(value, 0.0, "complex step")
-            slope, error = extrapolated_difference(lambda step: np.asarray(self._loss(step, direction)), 2.0**-6)
+            # Its first step is 2⁻⁶ of the size.
+            size = power_of_two_below(np.asarray(min(2.0**-6, 2.0**5 * reach)))
+            along = partial(self._loss_as_array, direction)
+            slope, error = extrapolated_difference(along, max(float(size), SMALLEST_SIZE))
         method = f"extrapolated central difference; complex step: {self.distrust}"
         return Slope(float(slope), float(error), method)
 
@@ -127,24 +139,19 @@ class AlongDirections:
         self.evaluations += 1
         return float(self._real.value({name: values.copy() for name, values in self._inputs.items()}))
 
-    def _why_distrusted(self, direction: Array, slope: float) -> str:
-        """Why the complex step cannot be trusted; empty where central differences agree with it."""
-        step = TRUST_STEPS[0]
-        if abs((self._loss(step, direction) - self._loss(-step, direction)) / (2 * step) - slope) <= MEANINGFUL * abs(
-            slope
-        ):
-            return ""
-        least, expected = np.inf, 0.0
-        for step in TRUST_STEPS:
+    def _loss_as_array(self, direction: Array, step: float) -> Array:
+        return np.asarray(self._loss(step, direction))
+
+    def _why_distrusted(self, direction: Array, slope: float, reach: float) -> str:
+        """Why the complex step cannot be trusted; empty where a central difference agrees with it."""
+        differences = []
+        for factor in TRUST_STEPS:
+            step = max(float(power_of_two_below(np.asarray(min(TRUST_STEP * factor, reach / 2)))), SMALLEST_STEP)
             ahead, behind = self._loss(step, direction), self._loss(-step, direction)
-            near_ahead, near_behind = self._loss(step / 2, direction), self._loss(-step / 2, direction)
-            coarse, fine = (ahead - behind) / (2 * step), (near_ahead - near_behind) / step
-            error = 2 * abs(fine - coarse) + EVALUATION_ERROR * (abs(ahead) + abs(behind)) / step
-            if error < least:
-                least, expected = error, fine + (fine - coarse) / 3
-            if least <= MEANINGFUL * abs(expected):
-                break
-        # Where nothing finite came of the differences there is nothing to hold against the complex step.
-        if not np.isfinite(least) or abs(slope - expected) <= least:
-            return ""
-        return f"along a random direction the loss changes by {slope:.6g} instead of {expected:.6g}"
+            difference = (ahead - behind) / (2 * step)
+            rounding = EVALUATION_ERROR * (abs(ahead) + abs(behind)) / step
+            # Where nothing finite comes of a difference there is nothing to hold against the complex step.
+            if not np.isfinite(difference) or abs(difference - slope) <= MEANINGFUL * abs(slope) + rounding:
+                return ""
+            differences.append(difference)
+        return f"along a random direction the loss changes by {slope:.6g} instead of {differences[0]:.6g}"

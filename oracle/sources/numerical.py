@@ -157,7 +157,7 @@ def _differentiate(
         # Multiples of 2⁻¹⁰ times a power of two: adding a step of 2⁻²⁴ of them to an entry is then exact, or
         # rounded relative to the step and not to the entry.
         direction = rng.choice((-1.0, 1.0), size=point.shape) * rng.integers(512, 1024, size=point.shape) / 1024
-        direction = direction * _power_of_two_below(np.clip(np.abs(point), 2.0**-6, 1.0))
+        direction = direction * power_of_two_below(np.clip(np.abs(point), 2.0**-6, 1.0))
         direction = np.where(fixed, 0.0, direction) if fixed is not None else direction
         try:
             complex_function = _Function(subject, inputs, parameters, name, np.complex128)
@@ -174,7 +174,7 @@ def _differentiate(
         return Derivative(jacobian, error_estimate, method, FIRST_STEP)
 
 
-def _power_of_two_below(size: Array) -> Array:
+def power_of_two_below(size: Array) -> Array:
     return np.ldexp(1.0, np.frexp(size)[1] - 1)
 
 
@@ -215,7 +215,7 @@ def _complex_jacobian(function: Callable[[Array], Array], point: Array) -> Array
     # Powers of two, by which multiplying and dividing is exact; smaller only beside entries so small that the step
     # would not be small beside them.
     is_tiny = (np.abs(point) < 2.0**-30) & (point != 0)
-    sizes = np.where(is_tiny, _power_of_two_below(np.where(is_tiny, np.abs(point), 1.0)), 1.0)
+    sizes = np.where(is_tiny, power_of_two_below(np.where(is_tiny, np.abs(point), 1.0)), 1.0)
     for index in np.ndindex(point.shape):
         step = COMPLEX_STEP * float(sizes[index])
         moved[index] = complex(point[index], step)
@@ -237,7 +237,7 @@ def _difference_jacobian(function: Callable[[Array], Array], point: Array) -> tu
             return value
 
         # A function may change at once beside a small entry (1/x), but hardly faster beside a large one.
-        size = float(_power_of_two_below(np.clip(np.abs(centre), 2.0**-20, 1.0)))
+        size = float(power_of_two_below(np.clip(np.abs(centre), 2.0**-20, 1.0)))
         slope, error = extrapolated_difference(along, size)
         slopes.append(slope)
         errors.append(error)

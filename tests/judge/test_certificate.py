@@ -13,7 +13,8 @@ from oracle.catalog.records import RECORDS
 from oracle.catalog.strategies import corners_of, generated_cases
 from oracle.data import load_mnist
 from oracle.judge.certificate import DIRECTIONS, Certifier, inner
-from oracle.judge.location import LISTED, MOST_DERIVATIVES, locate
+from oracle.judge.location import LISTED, MOST_DERIVATIVES, locate, with_other_sources
+from oracle.sources.autograd import is_available
 from oracle.sources.directional import AlongDirections, draw_directions
 from oracle.subjects.in_process import InProcessSubject, implementation_of
 from scratch import TwoLayerNet
@@ -166,6 +167,20 @@ def test_wrong_entries_of_several_arrays_are_listed_with_theirs(bench):
     bench.subject.alter = alter
     found = [(entry.quantity, entry.index) for entry in bench.located().entries]
     assert found == [('grads["W1"]', (300, 7)), ('grads["b1"]', (3,)), ('grads["b2"]', (9,))]
+
+
+def test_located_entries_come_with_their_values_from_the_other_sources(bench):
+    place = tuple(int(i) for i in bench.at_least_the_median[77])
+
+    def alter(dW1):
+        dW1[place] *= 1.5
+
+    bench.spoil(alter)
+    point = bench.certifier.at(bench.inputs)
+    (entry,) = with_other_sources(locate(point), point).entries
+    assert entry.truth == pytest.approx(bench.dW1[place], rel=1e-12)
+    assert entry.autograd == (pytest.approx(bench.dW1[place], rel=1e-12) if is_available() else None)
+    assert f"truth: {entry.truth!r}" in str(entry)
 
 
 def test_thresholds_are_below_the_aims_and_the_observed_one_below_the_guaranteed_one(images):
@@ -348,9 +363,9 @@ class RefusesComplexNumbers(Book):
         super().__init__(sizes, dtype)
 
 
-def certified(network):
+def certified(network, seed=0):
     record = RECORDS["TwoLayerNet"]
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     shapes = {"W1": (5, 4), "b1": (4,), "W2": (4, 3), "b2": (3,)}
     parameters = {name: rng.normal(size=shape) for name, shape in shapes.items()}
     inputs = {"x": rng.normal(size=(6, 5)), "t": rng.integers(0, 3, 6)}
@@ -373,6 +388,25 @@ def test_where_the_complex_step_cannot_be_trusted_differences_are_used_and_said_
         assert direction.method.startswith("extrapolated central difference; complex step: ")
         # An honest bound is wider: a difference of two losses loses half of the digits.
         assert direction.bound > 10 * max(d.bound for d in trusted.directions)
+
+
+def test_differences_stay_on_one_side_of_every_kink():
+    """A difference across a kink mixes two slopes: of 300 correct networks none is taken for wrong."""
+    for seed in range(300):
+        certificate, _ = certified(RefusesComplexNumbers, seed)
+        assert certificate.passed, seed
+
+
+def test_complex_step_is_trusted_beside_a_kink():
+    """Among these 150 pre-activations one is 1e-5 from 0, and a difference with a step of 2⁻¹⁴ is beyond it."""
+    record = RECORDS["TwoLayerNet"]
+    net = TwoLayerNet(*SIZES, rng=np.random.default_rng(0))
+    images = images_like_mnist(0)
+    inputs = {"x": images.images, "t": images.labels}
+    assert np.abs(images.images @ net.params["W1"]).min() < 2e-5
+    certificate = Certifier(implementation_of(record), net.params, seed=0).certify(inputs)
+    assert certificate.passed
+    assert {direction.method for direction in certificate.directions} == {"complex step"}
 
 
 def test_part_that_the_complex_step_loses_and_the_backward_forgets_is_noticed_all_the_same():

@@ -189,9 +189,7 @@ def test_pre_activation_that_is_exactly_0_is_counted_as_a_kink_or_known_to_be_0(
 
 @pytest.mark.parametrize("arithmetic", ARITHMETICS)
 def test_definition_without_a_value_is_refused_with_the_reason(arithmetic):
-    with pytest.raises(
-        NoTruthError, match=r"^ReciprocalLayer: (the definition has no|2400 bits)"
-    ):
+    with pytest.raises(NoTruthError, match=r"^ReciprocalLayer: (the definition has no|2400 bits)"):
         of("ReciprocalLayer", x=[1.0, 0.0], dout=[1.0, 1.0], arithmetic=arithmetic)
 
 
