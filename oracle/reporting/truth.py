@@ -191,7 +191,8 @@ def truth_picture(rows: list[dict[str, Any]]) -> bytes:
         panel.set(xscale="log", yscale="log", title=f"{layer}: {quantity}")
         panel.set_xlabel("size of the inputs (standard deviation)")
     panels[0].set_ylabel("worst error in ulp")
-    panels[-1].legend(fontsize="small", loc="center right")
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize="small")
     figure.suptitle("Who loses digits: error of each source against truth (below the dotted line: rounded correctly)")
     out = io.BytesIO()
     # Without the version of matplotlib the same rows give the same file.
