@@ -133,7 +133,13 @@ def _weighed(trial: Trial, comparison: Comparison, pair: tuple[str, str], eviden
         sentence = f"{CAUSES[lower].what[:-1]}: {comparison}. {CAUSES[lower].mend}"
         return Problem(Evidence.LOSES_PRECISION, sentence, quantity, comparison, lower)
     explanations = explain(trial, quantity, actual, expected)
-    return Problem(evidence, str(comparison), quantity, comparison, explanations=explanations)
+    sentence = f"{comparison}{_where_in_the_stack(trial)}"
+    return Problem(evidence, sentence, quantity, comparison, explanations=explanations)
+
+
+def _where_in_the_stack(trial: Trial) -> str:
+    """For a network: the first layer that differs, as a part of a sentence."""
+    return f"; {trial.divergence}" if trial.divergence is not None else ""
 
 
 def _loses_digits(comparison: Comparison) -> Problem:
@@ -672,7 +678,8 @@ def certificate_holds(trial: Trial) -> Iterator[Problem]:
     if not certificate.passed:
         worst = max(comparisons, key=lambda c: c.margin)
         found = with_other_sources(locate(point), point)
-        sentence = f"along a random direction {worst}; {found or 'no single entry is beyond its bound'}"
+        what = found or "no single entry is beyond its bound"
+        sentence = f"along a random direction {worst}; {what}{_where_in_the_stack(trial)}"
         evidence = Evidence.BACKPROP_DIFFERS_FROM_NUMERICAL
         yield Problem(evidence, sentence, ALL_GRADIENTS, worst, "certificate_fails")
 

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 
 from oracle.catalog.case import Arrays, Case, lay_out, materialise
+from oracle.catalog.corners import CORNERS
 from oracle.catalog.record import Array, LayerSpec
 from oracle.data.digits import Digits
 from oracle.judge.bounds import OwnErrors, gradient_weight, own_error_of_backprop, own_errors
 from oracle.judge.comparison import Comparison, compare
 from oracle.judge.diagnosis import Explanation, lower_precision
+from oracle.judge.divergence import Divergence, first_divergence
 from oracle.judge.verdict import Evidence
 from oracle.sources.autograd import autograd, twin_jacobians
 from oracle.sources.backprop import backprop
@@ -105,6 +107,18 @@ class Trial:
     def lower_precision(self) -> tuple[float, str]:
         """How many times the eps of the case the subject rounds by, and the cause where it is more than once."""
         return lower_precision(self) if self.bounds is not None and "numerical" in self.estimates else (1.0, "")
+
+    @cached_property
+    def divergence(self) -> Divergence | None:
+        """The first layer of a network that differs from the twin; None where there is nothing to walk through."""
+        has_batch = not CORNERS[self.case.corner].drops_batch_axis
+        if not (self.record.stack and self.with_autograd and has_batch):
+            return None
+        given = self.arrays()
+        try:
+            return first_divergence(self.subject, self.case, given.inputs, given.parameters)
+        except SubjectError:
+            return None
 
     @cached_property
     def truth(self) -> Truth | None:

@@ -8,6 +8,7 @@ from oracle.catalog.case import materialise
 from oracle.catalog.records import RECORDS
 from oracle.catalog.strategies import generated_cases
 from oracle.judge.divergence import first_divergence
+from oracle.judge.examination import examine
 from oracle.sources.autograd import is_available
 from oracle.subjects.in_process import InProcessSubject, implementation_of
 
@@ -105,6 +106,14 @@ def test_first_layer_that_differs_is_named_and_checked_alone(planted, layer, dir
         assert divergence.direction == direction
         assert {comparison.quantity for comparison in divergence.alone} == quantities
         assert layer in str(divergence)
+
+
+def test_finding_about_a_network_names_the_layer():
+    record = RECORDS[THREE]
+    cases = list(generated_cases(record, "float64", "ordinary", 4, seed=0))
+    found = examine(network(record, Relu2=WrongSlope), cases, dtype="float64")
+    assert found.verdict == "backward wrong"
+    assert any("layer 4, Relu2, backward; that layer alone" in finding.sentence for finding in found.findings)
 
 
 def test_wrong_loss_is_named_and_no_layer_below_it():
