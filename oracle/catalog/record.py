@@ -84,6 +84,8 @@ class LayerSpec:
     #: Its mathematical definition: takes the arguments in order, arrays of any kind of numbers, and the settings.
     definition: Callable[..., Any]
     arguments: tuple[Argument, ...]
+    #: What people call it: names in lower case, without underscores.
+    known_as: tuple[str, ...] = ()
     #: How it is called; a key of ``oracle.subjects.in_process.CONVENTIONS``.
     convention: Literal["layer", "function", "network"] = "layer"
     #: The outputs, the differentiated one first, and the shape of that one.

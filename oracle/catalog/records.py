@@ -106,6 +106,7 @@ def _sigmoid_textbook(arrays: ByName, dout: Array) -> dict[str, Array]:
 NODES = (
     LayerSpec(
         name="MulLayer",
+        known_as=("mullayer", "multiplylayer", "mul", "multiply"),
         section="graph nodes",
         implementation="scratch:MulLayer",
         twin="torch:mul",
@@ -118,6 +119,7 @@ NODES = (
     ),
     LayerSpec(
         name="AddLayer",
+        known_as=("addlayer", "add"),
         section="graph nodes",
         implementation="scratch:AddLayer",
         twin="torch:add",
@@ -130,6 +132,7 @@ NODES = (
     ),
     LayerSpec(
         name="ExpLayer",
+        known_as=("explayer", "exp"),
         section="graph nodes",
         implementation="scratch:ExpLayer",
         twin="torch:exp",
@@ -141,6 +144,7 @@ NODES = (
     ),
     LayerSpec(
         name="ReciprocalLayer",
+        known_as=("reciprocallayer", "reciprocal", "divlayer"),
         section="graph nodes",
         implementation="scratch:ReciprocalLayer",
         twin="torch:reciprocal",
@@ -154,6 +158,7 @@ NODES = (
 LAYERS = (
     LayerSpec(
         name="Relu",
+        known_as=("relu", "relulayer", "rectifiedlinearunit"),
         section="layers",
         implementation="scratch:Relu",
         twin="torch:relu",
@@ -167,6 +172,7 @@ LAYERS = (
     ),
     LayerSpec(
         name="Sigmoid",
+        known_as=("sigmoid", "sigmoidlayer", "logistic"),
         section="layers",
         implementation="scratch:Sigmoid",
         twin="torch:sigmoid",
@@ -180,6 +186,17 @@ LAYERS = (
     ),
     LayerSpec(
         name="Affine",
+        known_as=(
+            "affine",
+            "affinelayer",
+            "linear",
+            "linearlayer",
+            "dense",
+            "denselayer",
+            "fullyconnected",
+            "fc",
+            "fclayer",
+        ),
         section="layers",
         implementation="scratch:Affine",
         twin="oracle.twins.layers:affine",
@@ -201,6 +218,7 @@ LAYERS = (
 FUNCTIONS = (
     LayerSpec(
         name="softmax",
+        known_as=("softmax",),
         section="functions",
         implementation="scratch:softmax",
         twin="oracle.twins.layers:softmax",
@@ -221,6 +239,7 @@ FUNCTIONS = (
     ),
     LayerSpec(
         name="cross_entropy_error",
+        known_as=("crossentropyerror", "crossentropy"),
         section="functions",
         implementation="scratch:cross_entropy_error",
         twin="oracle.twins.layers:cross_entropy_error",
@@ -242,6 +261,13 @@ FUNCTIONS = (
 LOSSES = (
     LayerSpec(
         name="SoftmaxWithLoss",
+        known_as=(
+            "softmaxwithloss",
+            "softmaxcrossentropy",
+            "softmaxcrossentropyloss",
+            "crossentropyloss",
+            "softmaxloss",
+        ),
         section="losses",
         implementation="scratch:SoftmaxWithLoss",
         twin="oracle.twins.layers:softmax_cross_entropy",
@@ -261,6 +287,7 @@ LOSSES = (
     ),
     LayerSpec(
         name="IdentityWithLoss",
+        known_as=("identitywithloss", "meansquarederror", "mseloss", "mse", "squarederror"),
         section="losses",
         implementation="scratch:IdentityWithLoss",
         twin="oracle.twins.layers:half_squared_error",
@@ -275,6 +302,7 @@ LOSSES = (
     ),
     LayerSpec(
         name="SigmoidWithLoss",
+        known_as=("sigmoidwithloss", "sigmoidcrossentropy", "bceloss", "bcewithlogits", "binarycrossentropy"),
         section="losses",
         implementation="scratch:SigmoidWithLoss",
         twin="oracle.twins.layers:binary_cross_entropy",

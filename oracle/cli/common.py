@@ -84,3 +84,19 @@ def deliver(
     elif not arguments.quiet:
         print(text)
         print(f"Written: {', '.join(str(path) for path in contents)}")
+
+
+def deliver_check(arguments: argparse.Namespace, as_json: str, text: str) -> None:
+    """Write the JSON where it was asked for, and print; without --out nothing is written beside anybody's file."""
+    from oracle.files import write_together
+
+    contents: dict[Path, str | bytes] = {}
+    if arguments.out is not None:
+        contents[arguments.out / "check.json"] = as_json
+    if arguments.json not in (None, "-"):
+        contents[Path(arguments.json)] = as_json
+    write_together(contents)
+    if arguments.json == "-":
+        sys.stdout.write(as_json)
+    elif not arguments.quiet:
+        print(text)

@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from oracle.cli import bench, report, train
+from oracle.cli import bench, check, report, train
 from oracle.cli.status import INTERRUPTED, NOT_MADE, RIGHT
 from oracle.errors import InputError
 
@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="oracle", description="Is the backward pass that you wrote by hand right? Every gradient, several ways."
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    check.add(commands)
     report.add(commands)
     train.add(commands)
     bench.add(commands)

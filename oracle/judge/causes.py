@@ -22,6 +22,9 @@ class Cause:
 CAUSES: dict[str, Cause] = {
     # ------------------------------------------------------------------ it does not run
     "raises": Cause("A call raises.", "The message of the exception says where; nothing else could be checked."),
+    "misspelt_method": Cause(
+        "A method has another name than it is called by.", "Layers are called by forward and backward: rename it."
+    ),
     "refuses_corner": Cause(
         "A corner is refused with an exception.", "That is honest; support it if your data can contain it."
     ),

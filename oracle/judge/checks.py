@@ -132,7 +132,7 @@ def _weighed(trial: Trial, comparison: Comparison, pair: tuple[str, str], eviden
     if lower:
         sentence = f"{CAUSES[lower].what[:-1]}: {comparison}. {CAUSES[lower].mend}"
         return Problem(Evidence.LOSES_PRECISION, sentence, quantity, comparison, lower)
-    explanations = explain(trial, quantity, actual, expected)
+    explanations = explain(trial, quantity, pair, actual, expected)
     sentence = f"{comparison}{_where_in_the_stack(trial)}"
     return Problem(evidence, sentence, quantity, comparison, explanations=explanations)
 

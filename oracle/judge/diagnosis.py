@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Two results of the same mistake differ by rounding: within a thousand eps of their size.
 ROUNDING = 1e3
+#: Sizes in a case are 7 at most: what a reference is off by may be multiplied by that.
+LARGEST_SIZE = 8
 #: Entries of an array that are named, where nothing explains them.
 LISTED = 5
 
@@ -184,7 +186,7 @@ def transposed(s: Symptom) -> Iterator[Array]:
 @rule
 def not_summed_over_the_batch(s: Symptom) -> Iterator[Array]:
     has_rows = s.actual.ndim == s.expected.ndim + 1 and len(s.actual) > 1 and s.actual.shape[1:] == s.expected.shape
-    if has_rows and _alike(s.actual.sum(axis=0), s.expected, _eps(s.actual)):
+    if has_rows and Closeness(_eps(s.actual), np.zeros(()))(s.actual.sum(axis=0), s.expected):
         yield s.actual
 
 
@@ -205,18 +207,21 @@ _factor("doubled", lambda s: 2.0)
 _factor("halved", lambda s: 0.5)
 
 
-def explain(trial: Trial, quantity: str, actual: Array, expected: Array) -> tuple[Explanation, ...]:
+def explain(
+    trial: Trial, quantity: str, pair: tuple[str, str], actual: Array, expected: Array
+) -> tuple[Explanation, ...]:
     """The causes that would give ``actual``, the most specific first; the pattern of what is wrong where none does."""
     symptom = _symptom(trial, quantity, actual, expected)
-    eps = _eps(actual)
+    # What the references may be off by, a difference above all: for factors up to the sizes of a case.
+    alike = Closeness(_eps(actual), LARGEST_SIZE * trial.bounds.bound(quantity, pair) if trial.bounds else np.zeros(()))
     fitting = []
     with np.errstate(all="ignore"):
         for name, candidates in RULES.items():
             for candidate in candidates(symptom):
-                if _alike(symptom.actual, candidate, eps) and not _alike(candidate, symptom.expected, eps):
+                if alike(symptom.actual, candidate) and not alike(candidate, symptom.expected):
                     fitting.append(Explanation(name))
                     break
-        fitting += _factor_of_no_name(symptom, eps)
+        fitting += _factor_of_no_name(symptom, alike)
         if not fitting:
             fitting += _places(trial, symptom)
     return tuple(fitting)
@@ -326,12 +331,20 @@ def _eps(values: Array) -> float:
     return float(np.finfo(values.dtype if values.dtype.kind == "f" else np.float64).eps)
 
 
-def _alike(one: Array, other: Array, eps: float) -> bool:
-    """Whether two arrays differ by rounding alone."""
-    if one.shape != other.shape:
-        return False
-    size = np.maximum(np.abs(one), np.abs(other))
-    return bool(np.all(np.abs(one - other) <= ROUNDING * eps * (size + size.max(initial=0.0))))
+@dataclass(frozen=True)
+class Closeness:
+    """How near two arrays are that differ by rounding: ``eps`` of their arithmetic, and the references' errors."""
+
+    eps: float
+    slack: Array
+
+    def __call__(self, one: Array, other: Array) -> bool:
+        if one.shape != other.shape:
+            return False
+        size = np.maximum(np.abs(one), np.abs(other))
+        known = np.where(np.isfinite(self.slack), self.slack, 0.0)
+        slack = known if known.shape == one.shape else known.max(initial=0.0)
+        return bool(np.all(np.abs(one - other) <= ROUNDING * self.eps * (size + size.max(initial=0.0)) + slack))
 
 
 def _defined(s: Symptom, alter: Callable[[Array], Array], names: tuple[str, ...]) -> Iterator[Array]:
@@ -358,13 +371,13 @@ def _softmax(s: Symptom, axis: int | None) -> Iterator[Array]:
         yield (y - rows) / len(scores) * s.dout
 
 
-def _factor_of_no_name(s: Symptom, eps: float) -> list[Explanation]:
+def _factor_of_no_name(s: Symptom, alike: Closeness) -> list[Explanation]:
     """A constant factor. A single entry always has one: it counts where other cases have the same."""
     if s.actual.shape != s.expected.shape or not np.any(s.expected) or not np.isfinite(s.actual).all():
         return []
     largest = np.unravel_index(int(np.argmax(np.abs(s.expected))), s.expected.shape)
     factor = float(s.actual[largest] / s.expected[largest])
-    if not np.isfinite(factor) or not _alike(s.actual, factor * s.expected, eps):
+    if not np.isfinite(factor) or not alike(s.actual, factor * s.expected):
         return []
     return [Explanation("constant_factor", f"{factor:.6g}")]
 
@@ -376,7 +389,7 @@ def _places(trial: Trial, s: Symptom) -> list[Explanation]:
     if not np.isfinite(s.actual).all():
         wrong = ~np.isfinite(s.actual)
     else:
-        own = trial.bounds.errors["backprop"][s.quantity]
+        own = trial.bounds.errors["backprop"][s.quantity] + trial.bounds.errors["numerical"][s.quantity]
         wrong = np.abs(s.actual - s.expected) > 2 * own + ROUNDING * _eps(s.actual) * np.abs(s.expected)
     count = np.count_nonzero(wrong)
     if count == 0:

@@ -38,7 +38,10 @@ class SubjectError(Exception):
     """A call into the subject raised. ``original`` is what it raised, ``step`` what was being called."""
 
     def __init__(self, step: str, original: BaseException) -> None:
-        super().__init__(f"{step} raised {type(original).__name__}: {original}")
+        # Of what was raised in another process there is the name only, and the line.
+        kind, line = getattr(original, "kind", type(original).__name__), getattr(original, "line", None)
+        where = f" (line {line})" if line is not None else ""
+        super().__init__(f"{step} raised {kind}: {original}{where}")
         self.step = step
         self.original = original
 

@@ -1,0 +1,205 @@
+"""What is said of somebody's file of layers: a table, a paragraph for each that is not right, and the JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tabulate import tabulate
+
+from oracle.catalog.case import Case, materialise
+from oracle.catalog.records import RECORDS
+from oracle.catalog.strategies import corners_of, generated_cases
+from oracle.judge.causes import CAUSES
+from oracle.judge.examination import Examination, examine
+from oracle.judge.trial import Finding
+from oracle.judge.verdict import COULD_NOT_RUN, FAULTS, RIGHT, Evidence, worst
+from oracle.reporting.environment import environment
+from oracle.reporting.report import SCHEMA
+from oracle.subjects.remote import Found, RemoteSubject, Worker
+
+#: Cases of each corner: enough for every check to see several shapes, and a file of five layers in a few seconds.
+CASES = 4
+DTYPE = "float64"
+#: Arrays of a smallest failing example that are written out have at most this many entries.
+SHOWN = 12
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One layer of a file, and what came of it; ``examination`` is None where it could not even be tried."""
+
+    file: Path
+    found: Found
+    verdict: str
+    cause_id: str | None
+    cause: str
+    examination: Examination | None
+
+    @property
+    def decisive(self) -> list[Finding]:
+        """One finding for each quantity and cause that the verdict rests on: the one with the smallest arrays."""
+        smallest: dict[tuple[str, str | None], Finding] = {}
+        for finding in self.examination.findings if self.examination else ():
+            if not self._speaks_for_the_verdict(finding):
+                continue
+            key = finding.quantity, finding.cause_id
+            if key not in smallest or _size(finding.case) < _size(smallest[key].case):
+                smallest[key] = finding
+        named = [f for f in smallest.values() if f.cause_id not in (None, "lacks_a_property")]
+        return named or list(smallest.values())
+
+    def sentences(self, evidence: Evidence) -> list[str]:
+        """What was found of a kind, once for each cause and quantity."""
+        seen: dict[tuple[str, str | None, str], str] = {}
+        for finding in self.examination.findings if self.examination else ():
+            if finding.evidence is evidence:
+                seen.setdefault((finding.check, finding.cause_id, finding.quantity), finding.sentence)
+        return list(dict.fromkeys(seen.values()))
+
+    def _speaks_for_the_verdict(self, finding: Finding) -> bool:
+        assert self.examination is not None
+        return any(finding.check == f.check and finding.evidence is f.evidence for f in self.examination.decisive)
+
+
+def check_file(
+    worker: Worker, *, only: str | None, seed: int, on_layer: Callable[[str], object] = lambda name: None
+) -> list[Checked]:
+    """Examine every layer that was found in a file, or the one called ``only``."""
+    return [_check(worker, found, seed, on_layer) for found in worker.found if only is None or found.name == only]
+
+
+def _check(worker: Worker, found: Found, seed: int, on_layer: Callable[[str], object]) -> Checked:
+    on_layer(found.name)
+    if found.problem:
+        return Checked(worker.file, found, COULD_NOT_RUN, "misspelt_method", found.problem, None)
+    record = RECORDS[found.record]
+    cases = [
+        case for corner in corners_of(record, DTYPE) for case in generated_cases(record, DTYPE, corner, CASES, seed)
+    ]
+    worker.revive()
+    examination = examine(RemoteSubject(worker, found), cases, dtype=DTYPE)
+    checked = Checked(worker.file, found, examination.verdict, None, "", examination)
+    first = next(iter(checked.decisive), None)
+    if first is None:
+        return checked
+    return Checked(worker.file, found, examination.verdict, first.cause_id, first.sentence, examination)
+
+
+def to_report(
+    checked: Sequence[Checked], passed_over: Iterable[dict[str, str]], *, seed: int, command: str
+) -> dict[str, Any]:
+    """The report of kind ``check``."""
+    examinations = [one.examination for one in checked if one.examination is not None]
+    comparisons = [c for examination in examinations for c in examination.comparisons]
+    return {
+        "schema": SCHEMA,
+        "kind": "check",
+        "environment": environment(seed, command),
+        "summary": {
+            "verdict": worst(one.verdict for one in checked),
+            "comparisons": len(comparisons),
+            "zero_both": sum(c.zero_both for c in comparisons),
+            "skipped": [
+                {"reason": reason, "count": count}
+                for examination in examinations
+                for reason, count in examination.skipped.items()
+            ],
+            "checks_run": sum(tally.cases for e in examinations for tally in e.tallies.values()),
+        },
+        "subjects": [_subject(one) for one in checked],
+        "passed_over": list(passed_over),
+    }
+
+
+def _subject(one: Checked) -> dict[str, Any]:
+    return {
+        "file": str(one.file),
+        "line": one.found.line,
+        "name": one.found.name,
+        "record": one.found.record,
+        "convention": one.found.convention,
+        "verdict": one.verdict,
+        "cause_id": one.cause_id,
+        "cause": one.cause,
+        "hazards": one.sentences(Evidence.CAN_CORRUPT),
+        "notes": one.sentences(Evidence.WORTH_KNOWING),
+        "findings": [_finding(one, finding) for finding in one.decisive],
+    }
+
+
+def _finding(one: Checked, finding: Finding) -> dict[str, Any]:
+    entry = finding.comparison
+    return {
+        "subject": one.found.name,
+        "check": finding.check,
+        "quantity": finding.quantity or None,
+        "dtype": finding.case.dtype,
+        "case": str(finding.case),
+        "index": list(entry.index) if entry else None,
+        "actual": entry.actual if entry else None,
+        "expected": entry.expected if entry else None,
+        "error": entry.error if entry else None,
+        "bound": entry.bound if entry else None,
+        "margin": entry.margin if entry else None,
+        "verdict": one.verdict,
+        "cause_id": finding.cause_id,
+        "cause": finding.sentence,
+        "example": _example(finding.case),
+    }
+
+
+def _example(case: Case) -> dict[str, Any]:
+    """The arrays of a case, where they are small enough to be written out."""
+    arrays = materialise(case, RECORDS[case.record]).everything()
+    return {name: values.tolist() for name, values in arrays.items() if values.size <= SHOWN}
+
+
+def _size(case: Case) -> tuple[bool, bool, int]:
+    """What makes an example small: ordinary ones first, then those with a batch, then few entries."""
+    entries = sum(int(np.prod(shape)) for _, shape in case.shapes)
+    return not case.is_plain, all(shape == () for _, shape in case.shapes), entries
+
+
+# --------------------------------------------------------------------------- for people
+
+
+def check_text(checked: Sequence[Checked], report: dict[str, Any], *, only_wrong: bool) -> str:
+    """The table, a paragraph for each layer that is not right, hazards and notes, and how much was compared."""
+    shown = [one for one in checked if one.verdict != RIGHT] if only_wrong else list(checked)
+    rows = [
+        (f"{one.file.name}:{one.found.line}", one.found.name, one.found.record, one.found.convention, one.verdict)
+        for one in shown
+    ]
+    parts = []
+    if rows:
+        parts.append(tabulate(rows, headers=("where", "name", "taken for", "called as", "verdict"), tablefmt="simple"))
+    parts += [_paragraph(one) for one in shown if one.verdict != RIGHT]
+    notes = [f"{one.found.name}: {note}" for one in shown for note in one.sentences(Evidence.WORTH_KNOWING)]
+    if notes and not only_wrong:
+        parts.append("Worth knowing:\n" + "\n".join(f"  - {note}" for note in notes))
+    summary = report["summary"]
+    parts.append(
+        f"{summary['comparisons']:,} comparisons, {summary['checks_run']:,} checks run, in {DTYPE}. "
+        f"Verdict: {summary['verdict']}."
+    )
+    return "\n\n".join(parts)
+
+
+def _paragraph(one: Checked) -> str:
+    lines = [f"{one.found.name} ({one.file.name}, line {one.found.line}): {one.verdict}"]
+    if one.examination is None:
+        return "\n".join([*lines, f"  {one.cause}"])
+    for finding in one.decisive:
+        lines.append(f"  {finding.sentence}")
+        mend = CAUSES[finding.cause_id].mend if finding.cause_id in CAUSES else ""
+        if mend and mend not in finding.sentence and one.verdict not in FAULTS:
+            lines.append(f"    {mend}")
+    smallest = min(one.decisive, key=lambda f: _size(f.case), default=None)
+    if smallest is not None:
+        lines.append(f"  seen with {smallest.case}")
+        lines += [f"    {name} = {values}" for name, values in _example(smallest.case).items()]
+    return "\n".join(lines)

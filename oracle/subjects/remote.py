@@ -1,0 +1,234 @@
+"""A subject that runs in a process of its own: somebody's file, served by `oracle.subjects.worker`.
+
+Every call has a time limit. A worker that does not answer is killed, and one that is gone stays gone: the subject then
+answers every further call with what happened, so that an endless loop costs its limit once and not for every case.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from oracle.catalog.record import LayerSpec
+from oracle.catalog.records import RECORDS
+from oracle.subjects.interface import Array, Reply, SubjectError
+from oracle.subjects.wire import BrokenMessageError, Message, receive, send
+
+#: Seconds for one call: the arrays of a case are small, and a call takes milliseconds.
+CALL_SECONDS = 5.0
+#: Seconds for the import of a file; what trains or plots meanwhile is left out on a second try.
+IMPORT_SECONDS = 2.0
+#: Seconds until a new process answers at all: it imports NumPy.
+START_SECONDS = 30.0
+
+
+class ForeignError(Exception):
+    """What somebody's file raised, by name and message: the exception itself stays in the worker.
+
+    ``line`` is that of the user's file, where there is one.
+    """
+
+    def __init__(self, kind: str, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.line = line
+
+
+class TookTooLongError(ForeignError):
+    """A call did not answer in time."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A layer in a file: its name, the line it begins in, the record it is taken for, and how it is called."""
+
+    name: str
+    line: int
+    record: str
+    convention: str
+    #: Why it cannot be called, where that is seen before any call.
+    problem: str = ""
+
+
+class Worker:
+    """A process with one file in it. A context manager: the process ends with it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.found: tuple[Found, ...] = ()
+        self.passed_over: tuple[dict[str, str], ...] = ()
+        self.notes: tuple[str, ...] = ()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._gone: SubjectError | None = None
+        self._definitions_only = False
+        self._replies: queue.Queue[Message | BrokenMessageError] = queue.Queue()
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def load(self) -> None:
+        """Import the file; where that fails or takes too long, its definitions alone.
+
+        Raises SubjectError where not even they can be run.
+        """
+        try:
+            self._load(definitions_only=False)
+        except SubjectError as error:
+            first = error
+        else:
+            return
+        self.stop()
+        self._load(definitions_only=True)
+        self.notes = (f"imported with its definitions and constants alone: {first}", *self.notes)
+
+    def call(self, text: dict[str, Any], arrays: dict[str, dict[str, Array]] | None = None, *, step: str) -> Message:
+        """One call; raises SubjectError for what the file raises, for a time limit, and for a process that is gone."""
+        if self._gone is not None:
+            raise self._gone
+        return self._ask(Message(text, arrays or {}), step, CALL_SECONDS)
+
+    def revive(self) -> None:
+        """Start the process again where one layer of the file has ended it, so that the others can be checked."""
+        if self._gone is not None:
+            notes = self.notes
+            self._load(definitions_only=self._definitions_only)
+            self.notes = notes
+
+    def stop(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            for stream in (self._process.stdin, self._process.stdout):
+                if stream is not None:
+                    stream.close()
+            self._process = None
+
+    def _load(self, *, definitions_only: bool) -> None:
+        self._definitions_only = definitions_only
+        self._start()
+        seconds = IMPORT_SECONDS + (START_SECONDS - IMPORT_SECONDS if definitions_only else 0.0)
+        request = Message({"call": "load", "file": str(self.file), "definitions_only": definitions_only})
+        reply = self._ask(request, "the import", seconds)
+        self.found = tuple(Found(**entry) for entry in reply.text["found"])
+        self.passed_over = tuple(reply.text["passed_over"])
+        self.notes = tuple(reply.text["notes"])
+
+    def _start(self) -> None:
+        self._gone = None
+        self._replies = queue.Queue()
+        self._process = subprocess.Popen(
+            [sys.executable, "-B", "-m", "oracle.subjects.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONUTF8": "1", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"},
+        )
+        # The first call waits for NumPy as well: a call that does nothing tells when the process is there.
+        threading.Thread(target=_read, args=(self._process.stdout, self._replies), daemon=True).start()
+        self._ask(Message({"call": "close", "instance": -1}), "the worker", START_SECONDS)
+
+    def _ask(self, message: Message, step: str, seconds: float) -> Message:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        started = time.monotonic()
+        try:
+            send(self._process.stdin, message)
+            reply = self._replies.get(timeout=seconds)
+        except queue.Empty:
+            raise self._lost(step, TookTooLongError("TimeoutError", f"no answer in {seconds:g} s")) from None
+        except OSError as error:
+            raise self._lost(step, ForeignError("ProcessEnded", "the process ended")) from error
+        if isinstance(reply, BrokenMessageError):
+            seconds = time.monotonic() - started
+            raise self._lost(step, ForeignError("ProcessEnded", f"the process ended after {seconds:.1f} s"))
+        if "raised" in reply.text:
+            text = reply.text
+            raise SubjectError(text["step"], ForeignError(text["raised"], text["message"], text["line"]))
+        return reply
+
+    def _lost(self, step: str, error: ForeignError) -> SubjectError:
+        self.stop()
+        self._gone = SubjectError(step, error)
+        return self._gone
+
+
+def _read(stream: Any, replies: queue.Queue[Message | BrokenMessageError]) -> None:
+    while True:
+        try:
+            replies.put(receive(stream))
+        except (BrokenMessageError, OSError, ValueError) as error:
+            replies.put(BrokenMessageError(str(error)))
+            return
+
+
+class RemoteSubject:
+    """One layer of a file, as a subject."""
+
+    def __init__(self, worker: Worker, found: Found) -> None:
+        self.record: LayerSpec = RECORDS[found.record]
+        self.label = found.name
+        self._worker = worker
+        self._found = found
+
+    def open(self, parameters: Mapping[str, Array]) -> RemoteHandle:
+        """A new instance with these parameters."""
+        found = self._found
+        text = {"call": "open", "name": found.name, "record": found.record, "convention": found.convention}
+        reply = self._worker.call(text, {"parameters": dict(parameters)}, step="the constructor")
+        return RemoteHandle(self._worker, reply.text["instance"])
+
+
+class RemoteHandle:
+    """An instance in the worker."""
+
+    def __init__(self, worker: Worker, number: int) -> None:
+        self._worker = worker
+        self._number = number
+
+    def forward(self, inputs: Mapping[str, Array]) -> Reply:
+        return _reply(self._call("forward", inputs=dict(inputs)))
+
+    def backward(self, dout: Array) -> Reply:
+        return _reply(self._call("backward", dout={"dout": dout}))
+
+    def value(self, inputs: Mapping[str, Array]) -> Array:
+        return self._call("value", inputs=dict(inputs)).arrays["values"]["value"]
+
+    def step(self, inputs: Mapping[str, Array], dout: Array) -> dict[str, Array]:
+        return self._call("step", inputs=dict(inputs), dout={"dout": dout}).arrays["values"]
+
+    def set_parameters(self, parameters: Mapping[str, Array]) -> None:
+        self._call("set_parameters", parameters=dict(parameters))
+
+    def recall(self, token: int) -> dict[str, Array]:
+        return self._call("recall", token=token).arrays["values"]
+
+    def scribble(self, token: int) -> None:
+        self._call("scribble", token=token)
+
+    def _call(self, name: str, *, token: int | None = None, **arrays: dict[str, Array]) -> Message:
+        text = {"call": name, "instance": self._number, "token": token}
+        return self._worker.call(text, arrays, step=name)
+
+
+def _reply(message: Message) -> Reply:
+    text = message.text
+    return Reply(
+        values=message.arrays["values"],
+        arguments=message.arrays["arguments"],
+        aliases=tuple((result, argument) for result, argument in text["aliases"]),
+        warnings=tuple(text["warnings"]),
+        token=text["token"],
+    )

@@ -1,0 +1,134 @@
+"""The process in which somebody's file runs: it serves the interface of subjects over a pipe.
+
+Nothing of the judge is here, and no expected value ever arrives: a file cannot answer right without computing it. What
+the file prints goes nowhere, and it has no terminal to read from. Started as ``python -B -m oracle.subjects.worker``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+from oracle.catalog.records import RECORDS
+from oracle.subjects.in_process import CONVENTIONS
+from oracle.subjects.interface import Reply, SubjectError
+from oracle.subjects.source_file import SourceFile
+from oracle.subjects.wire import Array, BrokenMessageError, Message, receive, send
+
+#: Bytes of memory that a file may take, where the system offers a limit.
+MEMORY = 4 * 2**30
+
+
+class Worker:
+    """One file, and the instances of its layers by number."""
+
+    def __init__(self) -> None:
+        self.path = ""
+        self._file: SourceFile | None = None
+        self._instances: dict[int, Any] = {}
+
+    def answer(self, message: Message) -> Message:
+        """The reply to one call; raises what the file raises."""
+        call = message.text["call"]
+        reply: Message = getattr(self, f"_{call}")(message.text, message.arrays)
+        return reply
+
+    def _load(self, text: Mapping[str, Any], arrays: Mapping[str, Any]) -> Message:
+        self.path = text["file"]
+        self._file = SourceFile(text["file"], definitions_only=text["definitions_only"])
+        return Message({"found": self._file.found, "passed_over": self._file.passed_over, "notes": self._file.notes})
+
+    def _open(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
+        assert self._file is not None
+        record = RECORDS[text["record"]]
+        factory = self._file.factory(text["name"], record, text["convention"])
+        number = len(self._instances)
+        self._instances[number] = CONVENTIONS[record.convention](record, factory, arrays["parameters"])
+        return Message({"instance": number})
+
+    def _forward(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
+        return _replied(self._instances[text["instance"]].forward(arrays["inputs"]))
+
+    def _backward(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
+        return _replied(self._instances[text["instance"]].backward(arrays["dout"]["dout"]))
+
+    def _value(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
+        value = self._instances[text["instance"]].value(arrays["inputs"])
+        return Message({}, {"values": {"value": value}})
+
+    def _step(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
+        gradients = self._instances[text["instance"]].step(arrays["inputs"], arrays["dout"]["dout"])
+        return Message({}, {"values": dict(gradients)})
+
+    def _set_parameters(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
+        self._instances[text["instance"]].set_parameters(arrays["parameters"])
+        return Message({})
+
+    def _recall(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
+        return Message({}, {"values": self._instances[text["instance"]].recall(text["token"])})
+
+    def _scribble(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
+        self._instances[text["instance"]].scribble(text["token"])
+        return Message({})
+
+    def _close(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
+        self._instances.pop(text["instance"], None)
+        return Message({})
+
+
+def _replied(reply: Reply) -> Message:
+    text = {"aliases": [list(pair) for pair in reply.aliases], "warnings": list(reply.warnings), "token": reply.token}
+    return Message(text, {"values": reply.values, "arguments": reply.arguments})
+
+
+def _failed(error: BaseException, file: str) -> Message:
+    """What was raised, with the line of the user's file that it came from."""
+    original = error.original if isinstance(error, SubjectError) else error
+    step = error.step if isinstance(error, SubjectError) else "the file"
+    lines = [frame.lineno for frame in traceback.extract_tb(original.__traceback__) if frame.filename == file]
+    line = getattr(original, "lineno", None) if isinstance(original, SyntaxError) else lines[-1] if lines else None
+    return Message({"raised": type(original).__name__, "message": str(original), "step": step, "line": line})
+
+
+def _limit_memory() -> None:
+    try:
+        import resource
+    except ImportError:
+        return  # Windows has none
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
+def _own_streams() -> tuple[BinaryIO, BinaryIO]:
+    """The pipes, on descriptors of their own; the standard ones lead nowhere from now on."""
+    incoming, outgoing = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nowhere, standard)
+    return incoming, outgoing
+
+
+def main() -> None:
+    """Answer calls until the pipe is closed."""
+    incoming, outgoing = _own_streams()
+    _limit_memory()
+    os.environ.setdefault("MPLBACKEND", "Agg")
+    sys.dont_write_bytecode = True
+    worker = Worker()
+    while True:
+        try:
+            message = receive(incoming)
+        except BrokenMessageError:
+            return
+        try:
+            reply = worker.answer(message)
+        except BaseException as error:
+            # Also SystemExit and KeyboardInterrupt: what a file raises never ends the worker.
+            reply = _failed(error, worker.path)
+        send(outgoing, reply)
+
+
+if __name__ == "__main__":
+    main()

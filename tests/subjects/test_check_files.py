@@ -1,0 +1,310 @@
+"""``oracle check``: files as people write them, files that do harm, and what is said of each."""
+
+import json
+import textwrap
+
+import numpy as np
+import pytest
+
+from oracle.cli import main
+from oracle.subjects import remote
+from oracle.subjects.remote import RemoteSubject, Worker
+from oracle.subjects.wire import BrokenMessageError, Message, receive, send
+
+RIGHT_RELU = """
+class Relu:
+    def forward(self, x):
+        self.mask = x <= 0
+        out = x.copy()
+        out[self.mask] = 0
+        return out
+
+    def backward(self, dout):
+        dx = dout.copy()
+        dx[self.mask] = 0
+        return dx
+"""
+SMALL_SIGMOID = """
+class Sigmoid:
+    def forward(self, x):
+        e = np.exp(-np.abs(x))
+        self.slope = e / (1 + e) ** 2
+        return np.where(x >= 0, 1, e) / (1 + e)
+
+    def backward(self, dout):
+        return dout * self.slope
+"""
+
+
+@pytest.fixture
+def written(tmp_path):
+    """written(source, name) -> the path of a file with that source."""
+
+    def write(source, name="my_layers.py"):
+        path = tmp_path / "theirs" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(textwrap.dedent(source), encoding="utf-8")
+        return path
+
+    return write
+
+
+@pytest.fixture
+def checked(written, tmp_path, capsys):
+    """checked(source, …) -> (exit status, the subjects of the JSON by name, what was printed)."""
+
+    def run(source, *options, name="my_layers.py"):
+        path = written(source, name)
+        before = sorted(path.parent.rglob("*"))
+        out = tmp_path / "report.json"
+        status = main(["check", str(path), "--json", str(out), *options])
+        assert sorted(path.parent.rglob("*")) == before  # nothing is written beside the file
+        report = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"subjects": []}
+        return status, {subject["name"]: subject for subject in report["subjects"]}, capsys.readouterr()
+
+    return run
+
+
+def imports(source):
+    return "import numpy as np\n" + textwrap.dedent(source)
+
+
+# ----------------------------------------------------------------------------- files as people write them
+
+
+def test_right_layers_are_right_and_end_with_0(checked):
+    status, subjects, printed = checked(imports(RIGHT_RELU + SMALL_SIGMOID))
+    assert status == 0
+    assert {name: subject["verdict"] for name, subject in subjects.items()} == {"Relu": "right", "Sigmoid": "right"}
+    assert "Verdict: right." in printed.out
+
+
+def test_cause_line_example_and_mending_are_said(checked):
+    status, subjects, printed = checked(
+        imports(
+            RIGHT_RELU
+            + """
+class Affine:
+    def __init__(self, W, b):
+        self.W, self.b = W, b
+
+    def forward(self, x):
+        self.x = x
+        return np.dot(x, self.W) + self.b
+
+    def backward(self, dout):
+        self.dW = np.dot(self.x.T, dout)
+        self.db = dout.sum(axis=0) / max(len(dout), 1)
+        return np.dot(dout, self.W.T)
+"""
+        )
+    )
+    assert status == 1
+    affine = subjects["Affine"]
+    assert (affine["verdict"], affine["cause_id"], affine["record"]) == (
+        "backward wrong",
+        "divided_by_batch_size",
+        "Affine",
+    )
+    assert affine["line"] == 15
+    assert set(affine["findings"][0]["example"]) >= {"b", "dout"}
+    assert "It is 1/N of what it should be" in printed.out
+    assert subjects["Relu"]["verdict"] == "right"
+
+
+@pytest.mark.parametrize(
+    ("signature", "body"),
+    [("W, b", "self.W, self.b = W, b"), ("input_size, output_size", "self.W, self.b = np.ones((1, 1)), 0")],
+    ids=["weights given", "sizes given"],
+)
+def test_affine_is_understood_with_weights_and_with_sizes(checked, signature, body):
+    status, subjects, _ = checked(
+        imports(
+            f"""
+            class Linear:
+                def __init__(self, {signature}):
+                    {body}
+                def forward(self, x):
+                    self.shape = x.shape
+                    self.x = x.reshape(len(x), -1) if x.ndim > 1 else x[None]
+                    y = self.x @ self.W + self.b
+                    return y if len(self.shape) > 1 else y[0]
+                def backward(self, dout):
+                    dout = dout.reshape(len(self.x), -1)
+                    self.dW, self.db = self.x.T @ dout, dout.sum(axis=0)
+                    return (dout @ self.W.T).reshape(self.shape)
+            """
+        )
+    )
+    assert (status, subjects["Linear"]["verdict"]) == (0, "right")
+
+
+def test_loss_that_ignores_dout_is_a_hazard_and_with_strict_an_error(checked):
+    source = imports(
+        """
+        class SoftmaxWithLoss:
+            def forward(self, x, t):
+                shifted = x - x.max(axis=-1, keepdims=True)
+                e = np.exp(shifted)
+                self.total = e.sum(axis=-1, keepdims=True)
+                self.y, self.t = e / self.total, t
+                self.n = len(x) if x.ndim == 2 else 1
+                if t.shape != x.shape:
+                    raise ValueError("one-hot targets only")
+                return np.sum(t * (np.log(self.total) - shifted)) / self.n
+            def backward(self, dout=1):
+                return (self.y * self.t.sum(axis=-1, keepdims=True) - self.t) / self.n
+        """
+    )
+    status, subjects, _ = checked(source, "--strict")
+    assert status == 1
+    assert subjects["SoftmaxWithLoss"]["verdict"] in ("hazard", "precision lost")
+    assert any("ignores dout" in sentence for sentence in subjects["SoftmaxWithLoss"]["hazards"])
+    assert any("one-hot targets only" in sentence for sentence in subjects["SoftmaxWithLoss"]["notes"])
+
+
+def test_misspelt_method_is_named_with_what_was_meant(checked):
+    source = RIGHT_RELU.replace("def backward", "def backword")
+    status, subjects, _ = checked(imports(source))
+    assert status == 1
+    assert (subjects["Relu"]["verdict"], subjects["Relu"]["cause_id"]) == ("could not run", "misspelt_method")
+    assert "did you mean backword (line 10)?" in subjects["Relu"]["cause"]
+
+
+def test_name_that_does_not_exist_is_said_with_its_line(checked):
+    source = imports(RIGHT_RELU + SMALL_SIGMOID.replace("dout * self.slope", "dout * slope"))
+    status, subjects, _ = checked(source)
+    assert status == 1
+    assert subjects["Sigmoid"]["verdict"] == "could not run"
+    assert "NameError: name 'slope' is not defined (line 22)" in subjects["Sigmoid"]["cause"]
+    assert subjects["Relu"]["verdict"] == "right"
+
+
+@pytest.mark.parametrize(
+    "at_import",
+    [
+        "import a_module_that_nobody_has",
+        "import time; time.sleep(600)",
+        "while True: pass",
+        "raise RuntimeError('no GPU')",
+        "import sys; sys.exit(0)",
+        "import os; os._exit(0)",
+        "input('which data? ')",
+    ],
+)
+def test_file_that_cannot_be_imported_is_checked_by_its_definitions(checked, at_import, monkeypatch):
+    monkeypatch.setattr(remote, "IMPORT_SECONDS", 1.5)
+    status, subjects, printed = checked(imports(RIGHT_RELU) + "\n" + at_import + "\n")
+    assert (status, subjects["Relu"]["verdict"]) == (0, "right")
+    assert "imported with its definitions and constants alone" in printed.out
+
+
+def test_list_shows_what_was_found_and_what_was_passed_over_and_why(checked):
+    status, _, printed = checked(imports(RIGHT_RELU + "\nclass Dropout:\n    pass\n"), "--list")
+    assert status == 0
+    assert "Relu taken for Relu" in printed.out
+    assert "Dropout: passed over, no layer is known by this name" in printed.out
+
+
+def test_one_name_of_a_file_can_be_asked_for(written, tmp_path):
+    path = written(imports(RIGHT_RELU + SMALL_SIGMOID))
+    out = tmp_path / "one.json"
+    assert main(["check", f"{path}::Sigmoid", "--json", str(out), "--quiet"]) == 0
+    assert [s["name"] for s in json.loads(out.read_text(encoding="utf-8"))["subjects"]] == ["Sigmoid"]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("class Relu:\n    def forward(self, x)\n        pass\n", "SyntaxError"),
+        ("x = 1\n", "no layer was found"),
+        ("class Dropout:\n    pass\n", "Dropout: no layer is known by this name"),
+    ],
+    ids=["a file that cannot be parsed", "nothing in it", "nothing that is known"],
+)
+def test_what_cannot_be_checked_ends_with_2(checked, source, said):
+    status, _, printed = checked(source)
+    assert status == 2
+    assert said in printed.err
+    assert "Traceback" not in printed.err
+
+
+def test_missing_file_ends_with_2(tmp_path, capsys):
+    assert main(["check", str(tmp_path / "nowhere.py")]) == 2
+    assert "no such file" in capsys.readouterr().err
+
+
+# ----------------------------------------------------------------------------- files that do harm
+
+HARM = {
+    "an endless loop": "while True: pass",
+    "sys.exit": "import sys; sys.exit(0)",
+    "os._exit": "import os; os._exit(0)",
+    "a crash of the interpreter": "import ctypes; ctypes.string_at(0)",
+    "50 GB": "np.ones((50, 2**27))",
+}
+
+
+@pytest.mark.parametrize("harm", HARM)
+def test_harm_ends_as_could_not_run_and_the_other_layers_are_still_checked(checked, harm, monkeypatch):
+    monkeypatch.setattr(remote, "CALL_SECONDS", 2.0)
+    harmful = SMALL_SIGMOID.replace("        return dout", f"        {HARM[harm]}\n        return dout")
+    # The one that does harm comes first.
+    status, subjects, _ = checked(imports(harmful + RIGHT_RELU))
+    assert status == 1
+    assert subjects["Sigmoid"]["verdict"] == "could not run", subjects["Sigmoid"]["cause"]
+    assert subjects["Relu"]["verdict"] == "right"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "print('x' * 10**7)",
+        "np.allclose = lambda *a, **k: True",
+        "print('Verdict: right.')",
+        "import os; os.write(1, b'forged')",
+    ],
+)
+def test_neither_printing_nor_replacing_functions_makes_a_wrong_layer_right(checked, line):
+    doubled = f"        {line}\n        return 2 * dout * self.slope"
+    status, subjects, printed = checked(imports(SMALL_SIGMOID.replace("        return dout * self.slope", doubled)))
+    assert status == 1
+    assert (subjects["Sigmoid"]["verdict"], subjects["Sigmoid"]["cause_id"]) == ("backward wrong", "doubled")
+    assert "forged" not in printed.out
+
+
+# ----------------------------------------------------------------------------- the worker, and what crosses
+
+
+def test_values_and_layout_survive_the_way_to_a_worker_and_back(written):
+    tells_the_layout = RIGHT_RELU.replace("out = x.copy()", "out = np.full(x.shape, float(x.flags.c_contiguous))")
+    path = written(imports(tells_the_layout.replace("out[self.mask] = 0", "pass")))
+    with Worker(path) as worker:
+        worker.load()
+        handle = RemoteSubject(worker, worker.found[0]).open({})
+        fortran = np.asfortranarray(np.ones((2, 3)))
+        assert np.all(handle.forward({"x": fortran}).values["y"] == 0)
+        assert np.all(handle.forward({"x": np.ones((2, 3))}).values["y"] == 1)
+
+
+def test_messages_cross_unchanged_and_anything_else_is_refused(tmp_path):
+    file = tmp_path / "pipe"
+    arrays = {"a": {"x": np.arange(6.0).reshape(2, 3), "t": np.array(3), "e": np.empty((0, 2), np.float32)}}
+    with file.open("wb") as stream:
+        send(stream, Message({"call": "α", "n": None}, arrays))
+        stream.write(b"not a message")
+    with file.open("rb") as stream:
+        message = receive(stream)
+        assert message.text == {"call": "α", "n": None}
+        for name, values in arrays["a"].items():
+            assert np.array_equal(message.arrays["a"][name], values)
+            assert message.arrays["a"][name].dtype == values.dtype
+        with pytest.raises(BrokenMessageError):
+            receive(stream)
+
+
+def test_objects_do_not_cross(tmp_path):
+    with (tmp_path / "pipe").open("wb") as stream:
+        send(stream, Message({}, {"a": {"x": np.array([1, "two"], object)}}))
+    with (tmp_path / "pipe").open("rb") as stream, pytest.raises(BrokenMessageError):
+        receive(stream)
