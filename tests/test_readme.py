@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from oracle.cli import main
+from oracle.sources.autograd import is_available
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -27,8 +30,27 @@ def test_the_excerpt_stands_in_the_report_that_is_committed():
 
 
 def test_the_example_prints_what_the_readme_says():
-    code, output = re.search(r"```python\n(.*?)```\n\n```text\n(.*?)```", README, re.DOTALL).groups()
-    printed = io.StringIO()
-    with redirect_stdout(printed):
-        exec(compile(code, "README.md", "exec"), {})
-    assert printed.getvalue() == output
+    examples = re.findall(r"```python\n([^`]*)```\n\n```text\n(.*?)```", README, re.DOTALL)
+    assert len(examples) == 2
+    for code, output in examples:
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            exec(compile(code, "README.md", "exec"), {})
+        assert printed.getvalue() == output
+
+
+def test_the_file_that_is_checked_gets_what_the_readme_says(tmp_path, monkeypatch, capsys):
+    code = README.partition("<!-- my_layers.py -->\n```python\n")[2].partition("```")[0]
+    said = README.partition("<!-- what it prints -->\n```text\n")[2].partition("```")[0]
+    (tmp_path / "my_layers.py").write_text(code, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert main(["check", "my_layers.py"]) == 1
+    if not is_available():
+        pytest.skip("PyTorch is not installed: fewer comparisons are made than the README shows")
+    assert _without_digits(capsys.readouterr().out) == _without_digits(said)
+
+
+def _without_digits(text):
+    """The last digits of an exponential, and a message of NumPy, are not the same with every version."""
+    lines = [line for line in text.splitlines() if "raised" not in line]
+    return [re.sub(r"-?\d[\d.e,+-]*", "#", line).rstrip() for line in lines]

@@ -11,6 +11,7 @@ import numpy as np
 from tabulate import tabulate
 
 from oracle.catalog.case import Case, materialise
+from oracle.catalog.corners import ORDINARY
 from oracle.catalog.records import RECORDS
 from oracle.catalog.strategies import corners_of, generated_cases
 from oracle.judge.causes import CAUSES
@@ -158,10 +159,10 @@ def _example(case: Case) -> dict[str, Any]:
     return {name: values.tolist() for name, values in arrays.items() if values.size <= SHOWN}
 
 
-def _size(case: Case) -> tuple[bool, bool, int]:
-    """What makes an example small: ordinary ones first, then those with a batch, then few entries."""
+def _size(case: Case) -> tuple[bool, bool, float, int]:
+    """What makes an example easy to look at: no corner, more than one number, moderate ones, and few."""
     entries = sum(int(np.prod(shape)) for _, shape in case.shapes)
-    return not case.is_plain, all(shape == () for _, shape in case.shapes), entries
+    return case.corner != ORDINARY, all(shape == () for _, shape in case.shapes), case.scale, entries
 
 
 # --------------------------------------------------------------------------- for people

@@ -10,6 +10,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from oracle.catalog.records import RECORDS
@@ -37,7 +38,7 @@ class Worker:
         return reply
 
     def _load(self, text: Mapping[str, Any], arrays: Mapping[str, Any]) -> Message:
-        self.path = text["file"]
+        self.path = str(Path(text["file"]).resolve())
         self._file = SourceFile(text["file"], definitions_only=text["definitions_only"])
         return Message({"found": self._file.found, "passed_over": self._file.passed_over, "notes": self._file.notes})
 
