@@ -93,7 +93,8 @@ def materialise(case: Case, record: LayerSpec, real_data: Mapping[str, Digits] |
             if argument.role == "input" or corner.parameters_too:
                 values = ALTERATIONS[corner.entries](values, rng)
             drawn[argument.name] = values if values.dtype.kind == "i" else values.astype(dtype)
-    dout = rng.normal(size=shapes["dout"]).astype(dtype)
+    dout = rng.normal(size=shapes["dout"])
+    dout = (ALTERATIONS[corner.entries](dout, rng) if corner.dout_too else dout).astype(dtype)
     if not record.takes_dout:
         dout = np.ones((), dtype)
     laid = {name: lay_out(np.asarray(values), case.layout) for name, values in drawn.items()}
@@ -170,12 +171,18 @@ def _one_decimal(values: Array, rng: np.random.Generator) -> Array:
     return np.round(values, 1)
 
 
+def _small_integers(values: Array, rng: np.random.Generator) -> Array:
+    # None is 0, where a rectifier has no derivative and a product hides its other factor.
+    return np.sign(values) * np.ceil(np.abs(values))
+
+
 ALTERATIONS: dict[str, Callable[[Array, np.random.Generator], Array]] = {
     "as drawn": _as_drawn,
     "integers": _integers,
     "extremes": _extremes,
     "zeros": _zeros,
     "one decimal": _one_decimal,
+    "small integers": _small_integers,
 }
 
 

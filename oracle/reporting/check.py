@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from tabulate import tabulate
 
 from oracle.catalog.case import Case, materialise
-from oracle.catalog.corners import ORDINARY
+from oracle.catalog.corners import ORDINARY, SMALL_INTEGERS
 from oracle.catalog.records import RECORDS
 from oracle.catalog.strategies import corners_of, generated_cases
 from oracle.judge.causes import CAUSES
@@ -25,6 +26,8 @@ from oracle.subjects.remote import Found, RemoteSubject, Worker
 #: Cases of each corner: enough for every check to see several shapes, and a file of five layers in a few seconds.
 CASES = 4
 DTYPE = "float64"
+#: To make a fault small: seeds for each case, attempts in all, and seconds.
+SEEDS, ATTEMPTS, SECONDS = 3, 30, 1.0
 #: Arrays of a smallest failing example that are written out have at most this many entries.
 SHOWN = 12
 
@@ -39,6 +42,8 @@ class Checked:
     cause_id: str | None
     cause: str
     examination: Examination | None
+    #: A finding of the same cause with small integers, where one was found.
+    small: Finding | None = None
 
     @property
     def decisive(self) -> list[Finding]:
@@ -51,7 +56,11 @@ class Checked:
             if key not in smallest or _size(finding.case) < _size(smallest[key].case):
                 smallest[key] = finding
         named = [f for f in smallest.values() if f.cause_id not in (None, "lacks_a_property")]
-        return named or list(smallest.values())
+        chosen = named or list(smallest.values())
+        if self.small is None:
+            return chosen
+        key = self.small.quantity, self.small.cause_id
+        return [self.small, *(f for f in chosen if (f.quantity, f.cause_id) != key)]
 
     def sentences(self, evidence: Evidence) -> list[str]:
         """What was found of a kind, once for each cause and quantity."""
@@ -87,7 +96,29 @@ def _check(worker: Worker, found: Found, seed: int, on_layer: Callable[[str], ob
     first = next(iter(checked.decisive), None)
     if first is None:
         return checked
-    return Checked(worker.file, found, examination.verdict, first.cause_id, first.sentence, examination)
+    small = _made_small(RemoteSubject(worker, found), examination, first)
+    shown = small or first
+    return Checked(worker.file, found, examination.verdict, shown.cause_id, shown.sentence, examination, small)
+
+
+def _made_small(subject: RemoteSubject, examination: Examination, finding: Finding) -> Finding | None:
+    """The same fault in the smallest of the cases, with integers for entries, if it shows there; only for values."""
+    if finding.comparison is None or examination.verdict not in FAULTS:
+        return None
+    started = time.monotonic()
+    ordinary = {
+        replace(f.case, corner=SMALL_INTEGERS, layout="contiguous", scale=1.0, seed=seed)
+        for f in examination.findings
+        if f.case.corner == ORDINARY and f.cause_id == finding.cause_id
+        for seed in range(SEEDS)
+    }
+    for case in sorted(ordinary, key=lambda case: (_size(case), case.seed))[:ATTEMPTS]:
+        for found in examine(subject, [case], dtype=DTYPE).findings:
+            if (found.check, found.quantity, found.cause_id) == (finding.check, finding.quantity, finding.cause_id):
+                return found
+        if time.monotonic() - started > SECONDS:
+            break
+    return None
 
 
 def to_report(
@@ -162,7 +193,12 @@ def _example(case: Case) -> dict[str, Any]:
 def _size(case: Case) -> tuple[bool, bool, float, int]:
     """What makes an example easy to look at: no corner, more than one number, moderate ones, and few."""
     entries = sum(int(np.prod(shape)) for _, shape in case.shapes)
-    return case.corner != ORDINARY, all(shape == () for _, shape in case.shapes), case.scale, entries
+    return (
+        case.corner not in (ORDINARY, SMALL_INTEGERS),
+        all(shape == () for _, shape in case.shapes),
+        case.scale,
+        entries,
+    )
 
 
 # --------------------------------------------------------------------------- for people
@@ -199,7 +235,7 @@ def _paragraph(one: Checked) -> str:
         mend = CAUSES[finding.cause_id].mend if finding.cause_id in CAUSES else ""
         if mend and mend not in finding.sentence and one.verdict not in FAULTS:
             lines.append(f"    {mend}")
-    smallest = min(one.decisive, key=lambda f: _size(f.case), default=None)
+    smallest = one.small or min(one.decisive, key=lambda f: _size(f.case), default=None)
     if smallest is not None:
         lines.append(f"  seen with {smallest.case}")
         lines += [f"    {name} = {values}" for name, values in _example(smallest.case).items()]

@@ -11,7 +11,7 @@ import pytest
 
 import scratch
 from oracle.catalog.case import LAYOUTS, Case, lay_out, materialise, select_rows
-from oracle.catalog.corners import CORNERS, ORDINARY
+from oracle.catalog.corners import CORNERS, ORDINARY, SMALL_INTEGERS
 from oracle.catalog.record import BATCH, resolve
 from oracle.catalog.records import RECORDS
 from oracle.catalog.strategies import cases, corners_of, generated_cases, real_data_case
@@ -83,7 +83,8 @@ def test_corners_of_a_record_are_known_and_named_once(name):
 
 
 def test_every_corner_belongs_to_a_record():
-    assert {corner for record in RECORDS.values() for corner in record.corners} == CORNERS.keys() - {ORDINARY}
+    drawn = CORNERS.keys() - {ORDINARY, SMALL_INTEGERS}
+    assert {corner for record in RECORDS.values() for corner in record.corners} == drawn
 
 
 @each_record
@@ -208,7 +209,18 @@ WHAT_CORNERS_SAY = {
 
 
 def test_every_corner_is_described_here():
-    assert WHAT_CORNERS_SAY.keys() == CORNERS.keys()
+    assert WHAT_CORNERS_SAY.keys() == CORNERS.keys() - {SMALL_INTEGERS}
+
+
+@pytest.mark.parametrize("name", ["Affine", "Sigmoid", "MulLayer"])
+def test_small_integers_are_whole_numbers_other_than_0_everywhere(name):
+    """No case is drawn with them: they are put into a case in which something was found."""
+    for case in generated_cases(RECORDS[name], "float64", ORDINARY, 10, seed=0):
+        arrays = arrays_of(replace(case, corner=SMALL_INTEGERS, scale=1.0))
+        for values in arrays.everything().values():
+            assert np.array_equal(values, np.round(values))
+            assert np.all((np.abs(values) >= 1) & (np.abs(values) < 7))
+            assert values.dtype == np.float64
 
 
 @each_corner

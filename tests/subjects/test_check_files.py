@@ -107,6 +107,9 @@ class Affine:
         "Affine",
     )
     assert affine["line"] == 15
+    assert "small integers" in affine["findings"][0]["case"]
+    for values in affine["findings"][0]["example"].values():
+        assert np.array_equal(values, np.round(values))
     assert set(affine["findings"][0]["example"]) >= {"b", "dout"}
     assert "It is 1/N of what it should be" in printed.out
     assert subjects["Relu"]["verdict"] == "right"
