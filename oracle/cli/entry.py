@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from oracle.cli import bench, check, report, train
+from oracle.cli import bench, check, explain, report, train
 from oracle.cli.status import INTERRUPTED, NOT_MADE, RIGHT
 from oracle.errors import InputError
 
@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     check.add(commands)
+    explain.add(commands)
     report.add(commands)
     train.add(commands)
     bench.add(commands)

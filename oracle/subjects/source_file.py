@@ -22,6 +22,8 @@ from oracle.catalog.records import RECORDS
 #: What stays of a file whose import fails or takes too long.
 DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
 WEIGHTS_GIVEN, SIZES_GIVEN, NO_PARAMETERS, FUNCTION = "(W, b)", "(in, out)", "()", "function"
+WITH_A_CACHE = "functions with a cache"
+FORWARD, BACKWARD = "_forward", "_backward"
 
 
 class SourceFile:
@@ -44,6 +46,9 @@ class SourceFile:
 
     def factory(self, name: str, record: LayerSpec, convention: str) -> Callable[..., Any]:
         """What makes an instance with the parameters of the record, or the function itself."""
+        if convention == WITH_A_CACHE:
+            functions = (getattr(self._module, name + suffix) for suffix in (FORWARD, BACKWARD))
+            return _with_a_cache(record, *functions)
         given = getattr(self._module, name)
         if convention == SIZES_GIVEN:
             return _with_weights(given)
@@ -85,6 +90,8 @@ class SourceFile:
         for node in self._tree.body:
             if not isinstance(node, (ast.ClassDef, ast.FunctionDef)) or not hasattr(self._module, node.name):
                 continue
+            if self._is_half_of_a_pair(node):
+                continue
             given = getattr(self._module, node.name)
             record = _record_known_as(node.name, is_class=isinstance(node, ast.ClassDef))
             if record is None:
@@ -97,6 +104,20 @@ class SourceFile:
                 continue
             entry = {"name": node.name, "line": node.lineno, "record": record.name, "convention": convention}
             self.found.append({**entry, "problem": misspelt})
+
+    def _is_half_of_a_pair(self, node: ast.ClassDef | ast.FunctionDef) -> bool:
+        """Whether it is ``affine_forward`` or ``affine_backward`` where there are both; the first is what is found."""
+        if not isinstance(node, ast.FunctionDef) or not node.name.endswith((FORWARD, BACKWARD)):
+            return False
+        name = node.name.removesuffix(FORWARD).removesuffix(BACKWARD)
+        record = _record_known_as(name, is_class=True)
+        has_both = all(callable(getattr(self._module, name + suffix, None)) for suffix in (FORWARD, BACKWARD))
+        if record is None or not has_both or record.is_loss:
+            return False
+        if node.name.endswith(FORWARD):
+            entry = {"name": name, "line": node.lineno, "record": record.name, "convention": WITH_A_CACHE}
+            self.found.append({**entry, "problem": ""})
+        return True
 
 
 def _record_known_as(name: str, *, is_class: bool) -> LayerSpec | None:
@@ -152,3 +173,27 @@ def _with_weights(given: Any) -> Callable[..., Any]:
         return layer
 
     return make
+
+
+def _with_a_cache(record: LayerSpec, forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[..., Any]:
+    """``y, cache = forward(x, W, b)`` and ``dx, dW, db = backward(dout, cache)`` as a class."""
+
+    class Pair:
+        def __init__(self, *parameters: Any) -> None:
+            for name, values in zip(record.parameters, parameters, strict=True):
+                setattr(self, name, values)
+
+        def forward(self, *inputs: Any) -> Any:
+            y, self.cache = forward(*inputs, *(getattr(self, name) for name in record.parameters))
+            return y
+
+        def backward(self, dout: Any) -> Any:
+            returned = backward(dout, self.cache)
+            if not record.parameters:
+                return returned
+            inputs = len(record.differentiable_inputs)
+            for name, gradient in zip(record.parameters, returned[inputs:], strict=True):
+                setattr(self, record.gradient_name(name), gradient)
+            return returned[0] if inputs == 1 else tuple(returned[:inputs])
+
+    return Pair

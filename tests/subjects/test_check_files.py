@@ -142,6 +142,71 @@ def test_affine_is_understood_with_weights_and_with_sizes(checked, signature, bo
     assert (status, subjects["Linear"]["verdict"]) == (0, "right")
 
 
+CACHED = """
+def affine_forward(x, w, b):
+    return x.reshape(x.shape[0], -1).dot(w) + b, (x, w, b)
+
+def affine_backward(dout, cache):
+    x, w, b = cache
+    dx = dout.dot(w.T).reshape(x.shape)
+    dw = x.reshape(x.shape[0], -1).T.dot(dout)
+    db = dout.sum(axis=0)
+    return dx, dw, db
+
+def relu_forward(x):
+    return np.maximum(0, x), x
+
+def relu_backward(dout, cache):
+    return dout * (cache > 0)
+"""
+
+
+def test_functions_with_a_cache_are_understood(checked):
+    status, subjects, _ = checked(imports(CACHED))
+    assert status == 0
+    assert {name: subject["verdict"] for name, subject in subjects.items()} == {"affine": "right", "relu": "right"}
+    assert {subject["convention"] for subject in subjects.values()} == {"functions with a cache"}
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "name", "cause_id"),
+    [
+        ("db = dout.sum(axis=0)", "db = dout.sum(axis=1)", "affine", "summed_over_the_wrong_axis"),
+        (
+            "dw = x.reshape(x.shape[0], -1).T.dot(dout)",
+            "dw = dout.T.dot(x.reshape(x.shape[0], -1))",
+            "affine",
+            "transposed",
+        ),
+        ("dout * (cache > 0)", "dout * (dout > 0)", "relu", "mask_from_upstream_gradient"),
+        ("dout * (cache > 0)", "(cache > 0) * 1.0", "relu", "upstream_gradient_ignored"),
+    ],
+)
+def test_fault_in_a_function_with_a_cache_is_named(checked, right, wrong, name, cause_id):
+    assert right in CACHED
+    status, subjects, _ = checked(imports(CACHED.replace(right, wrong)))
+    assert (status, subjects[name]["verdict"]) == (1, "backward wrong")
+    assert subjects[name]["cause_id"] == cause_id
+
+
+@pytest.mark.parametrize("name", ["wrong_sign", "dout_is_not_modified"])
+def test_causes_and_checks_are_explained(name, capsys):
+    assert main(["explain", name]) == 0
+    assert capsys.readouterr().out.startswith(name)
+
+
+def test_unknown_name_to_explain_ends_with_2_and_a_hint(capsys):
+    assert main(["explain", "wrong_sing"]) == 2
+    assert "did you mean wrong_sign" in capsys.readouterr().err
+
+
+def test_everything_that_can_be_explained_is_listed(capsys):
+    assert main(["explain"]) == 0
+    listed = capsys.readouterr().out
+    assert "multiplied_by_batch_size" in listed
+    assert "dout_is_not_modified" in listed
+
+
 def test_loss_that_ignores_dout_is_a_hazard_and_with_strict_an_error(checked):
     source = imports(
         """
