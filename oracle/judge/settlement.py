@@ -35,12 +35,17 @@ BY_ITSELF = "loss_is_not_what_backward_differentiates"
 def settle(findings: Sequence[Finding], cases: Sequence[Case]) -> list[Finding]:
     """The findings, each with its cause where there is one; ``cases`` are all that were examined."""
     evidence = {finding.evidence for finding in findings}
-    # Backprop is the twin's gradient, and not that of the subject's own forward.
-    of_another_loss = (
-        Evidence.FORWARD_DIFFERS in evidence
-        and Evidence.BACKPROP_DIFFERS_FROM_NUMERICAL in evidence
-        and Evidence.BACKPROP_DIFFERS_FROM_AUTOGRAD not in evidence
+    # Backprop is the twin's gradient, and not that of the subject's own forward; a corner may have a fault of its own.
+    forward, numerical, autograd = (
+        {f.case for f in findings if f.evidence is kind}
+        for kind in (
+            Evidence.FORWARD_DIFFERS,
+            Evidence.BACKPROP_DIFFERS_FROM_NUMERICAL,
+            Evidence.BACKPROP_DIFFERS_FROM_AUTOGRAD,
+        )
     )
+    both = forward & numerical
+    of_another_loss = bool(both) and 4 * len(both & autograd) <= len(both)
     causes = {}
     diagnosed = [f for f in findings if f.evidence in DIAGNOSED and f.cause_id is None]
     for quantity in dict.fromkeys(f.quantity for f in diagnosed):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,13 @@ from tabulate import tabulate
 
 from oracle.catalog.case import Case, materialise
 from oracle.catalog.corners import ORDINARY, SMALL_INTEGERS
+from oracle.catalog.record import BROADCAST
 from oracle.catalog.records import RECORDS
 from oracle.catalog.strategies import corners_of, generated_cases
 from oracle.judge.causes import CAUSES
 from oracle.judge.examination import Examination, examine
 from oracle.judge.trial import Finding
-from oracle.judge.verdict import COULD_NOT_RUN, FAULTS, RIGHT, Evidence, worst
+from oracle.judge.verdict import COULD_NOT_RUN, FAULTS, GROUNDS, RIGHT, Evidence, worst
 from oracle.reporting.environment import environment
 from oracle.reporting.report import SCHEMA
 from oracle.subjects.remote import Found, RemoteSubject, Worker
@@ -45,18 +47,22 @@ class Checked:
     #: A finding of the same cause with small integers, where one was found.
     small: Finding | None = None
 
-    @property
+    @cached_property
     def decisive(self) -> list[Finding]:
         """One finding for each quantity and cause that the verdict rests on: the one with the smallest arrays."""
+        if self.examination is None:
+            return []
         smallest: dict[tuple[str, str | None], Finding] = {}
-        for finding in self.examination.findings if self.examination else ():
-            if not self._speaks_for_the_verdict(finding):
+        grounds = GROUNDS[self.examination.verdict]
+        for finding in self.examination.findings:
+            if finding.evidence not in grounds:
                 continue
             key = finding.quantity, finding.cause_id
             if key not in smallest or _size(finding.case) < _size(smallest[key].case):
                 smallest[key] = finding
         named = [f for f in smallest.values() if f.cause_id not in (None, "lacks_a_property")]
-        chosen = named or list(smallest.values())
+        # What a corner does to a shape comes after what is wrong everywhere.
+        chosen = sorted(named or smallest.values(), key=lambda f: f.case.corner != ORDINARY)
         if self.small is None:
             return chosen
         key = self.small.quantity, self.small.cause_id
@@ -69,10 +75,6 @@ class Checked:
             if finding.evidence is evidence:
                 seen.setdefault((finding.check, finding.cause_id, finding.quantity), finding.sentence)
         return list(dict.fromkeys(seen.values()))
-
-    def _speaks_for_the_verdict(self, finding: Finding) -> bool:
-        assert self.examination is not None
-        return any(finding.check == f.check and finding.evidence is f.evidence for f in self.examination.decisive)
 
 
 def check_file(
@@ -88,7 +90,9 @@ def _check(worker: Worker, found: Found, seed: int, on_layer: Callable[[str], ob
         return Checked(worker.file, found, COULD_NOT_RUN, "misspelt_method", found.problem, None)
     record = RECORDS[found.record]
     cases = [
-        case for corner in corners_of(record, DTYPE) for case in generated_cases(record, DTYPE, corner, CASES, seed)
+        _asked_of_anybody(case)
+        for corner in corners_of(record, DTYPE)
+        for case in generated_cases(record, DTYPE, corner, CASES, seed)
     ]
     worker.revive()
     examination = examine(RemoteSubject(worker, found), cases, dtype=DTYPE)
@@ -99,6 +103,15 @@ def _check(worker: Worker, found: Found, seed: int, on_layer: Callable[[str], ob
     small = _made_small(RemoteSubject(worker, found), examination, first)
     shown = small or first
     return Checked(worker.file, found, examination.verdict, shown.cause_id, shown.sentence, examination, small)
+
+
+def _asked_of_anybody(case: Case) -> Case:
+    """The same with what only ``scratch`` promises left out: broadcasting, and soft targets that do not sum to 1."""
+    shapes = dict(case.shapes)
+    if any(argument.shape == BROADCAST for argument in RECORDS[case.record].arguments):
+        shapes = dict.fromkeys(shapes, shapes["dout"])
+    targets = "one-hot" if case.targets == "unnormalised" else case.targets
+    return replace(case, shapes=tuple(shapes.items()), targets=targets)
 
 
 def _made_small(subject: RemoteSubject, examination: Examination, finding: Finding) -> Finding | None:
@@ -235,6 +248,8 @@ def _paragraph(one: Checked) -> str:
         mend = CAUSES[finding.cause_id].mend if finding.cause_id in CAUSES else ""
         if mend and mend not in finding.sentence and one.verdict not in FAULTS:
             lines.append(f"    {mend}")
+    if one.verdict in FAULTS:
+        lines += [f"  also: {hazard}" for hazard in one.sentences(Evidence.CAN_CORRUPT)]
     smallest = one.small or min(one.decisive, key=lambda f: _size(f.case), default=None)
     if smallest is not None:
         lines.append(f"  seen with {smallest.case}")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from oracle.cli import main
+from oracle.sources.autograd import is_available
 from oracle.subjects import remote
 from oracle.subjects.remote import RemoteSubject, Worker
 from oracle.subjects.wire import BrokenMessageError, Message, receive, send
@@ -205,6 +206,41 @@ def test_everything_that_can_be_explained_is_listed(capsys):
     listed = capsys.readouterr().out
     assert "multiplied_by_batch_size" in listed
     assert "dout_is_not_modified" in listed
+
+
+def test_the_loss_of_the_book_is_told_apart_from_what_its_backward_differentiates(checked):
+    source = imports(
+        """
+        class SoftmaxWithLoss:
+            def forward(self, x, t):
+                if t.shape != x.shape:
+                    raise ValueError("one-hot targets only")
+                e = np.exp(x - x.max(axis=-1, keepdims=True))
+                self.y, self.t = e / e.sum(axis=-1, keepdims=True), t
+                return -np.sum(t * np.log(self.y + 1e-7)) / len(x)
+            def backward(self, dout=1):
+                return (self.y - self.t) / len(self.t)
+        """
+    )
+    _, subjects, printed = checked(source)
+    if not is_available():
+        pytest.skip("PyTorch is not installed, and without a twin the loss is only itself")
+    assert subjects["SoftmaxWithLoss"]["verdict"] in ("forward wrong", "both wrong")
+    assert subjects["SoftmaxWithLoss"]["cause_id"] == "loss_is_not_what_backward_differentiates"
+    assert "also: backward ignores dout" in printed.out
+
+
+def test_graph_node_of_the_book_is_right_without_broadcasting(checked):
+    source = """
+        class MulLayer:
+            def forward(self, x, y):
+                self.x, self.y = x, y
+                return x * y
+            def backward(self, dout):
+                return dout * self.y, dout * self.x
+    """
+    status, subjects, _ = checked(imports(source))
+    assert (status, subjects["MulLayer"]["verdict"]) == (0, "right")
 
 
 def test_loss_that_ignores_dout_is_a_hazard_and_with_strict_an_error(checked):
