@@ -55,6 +55,15 @@ def weighted(weight: Array, value: Array) -> Array:
     return np.where(weight == 0, 0.0, weight * value)
 
 
+def sum_over_rows(rows: Array) -> Array:
+    """Return the sum over the first axis, shape (N, M) to (M,), with an error that grows with log N instead of N.
+
+    NumPy adds in pairs along a contiguous last axis, and one row after the other along the first.
+    Source: Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 4.2 (pairwise summation).
+    """
+    return np.asarray(np.ascontiguousarray(rows.T).sum(axis=-1))
+
+
 def sum_and_error(x: Array) -> tuple[Array, Array]:
     """Return S and s along the first axis: S + s is the sum of x to about twice the working precision.
 

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from scratch._base import Layer, ieee
 from scratch._inputs import Array, Shape, read_array, to_array
+from scratch._precise import sum_over_rows
 
 __all__ = ["Affine"]
 
@@ -113,7 +114,7 @@ class Affine(Layer):
         rows = dout.reshape(len(self._x), dout.shape[-1])  # one sample is a batch of one
         x = self._x.astype(rows.dtype, copy=False)
         self.dW = x.T @ rows
-        self.db = rows.sum(axis=0)
+        self.db = sum_over_rows(rows)
         return rows
 
     def _parameters(self) -> tuple[Array, Array]:

@@ -6,12 +6,14 @@ the chain rule multiplies it with the upstream gradient.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike
 
 from scratch._base import Layer, ieee
 from scratch._inputs import Array, Shape, read_array, result_dtype, weighing_dtype
-from scratch._precise import in_double
+from scratch._precise import in_double, sum_over_rows
 
 __all__ = ["AddLayer", "ExpLayer", "MulLayer", "ReciprocalLayer"]
 
@@ -191,4 +193,9 @@ def _sum_to(gradient: Array, shape: Shape) -> Array:
     """
     added = gradient.ndim - len(shape)
     stretched = [added + axis for axis, size in enumerate(shape) if size == 1 != gradient.shape[added + axis]]
-    return np.asarray(gradient.sum(axis=(*range(added), *stretched))).reshape(shape)
+    axes = (*range(added), *stretched)
+    if not axes:
+        return gradient.copy()
+    repeated = math.prod(gradient.shape[axis] for axis in axes)
+    rows = np.moveaxis(gradient, axes, range(len(axes))).reshape(repeated, math.prod(shape))
+    return sum_over_rows(rows).reshape(shape)

@@ -3,9 +3,12 @@
 The bound is that of backprop alone, eps·(n + 8)·scale, without anything for a reference: truth has no error of its own.
 """
 
+import math
+
 import numpy as np
 import pytest
 
+import scratch
 from oracle.catalog.records import RECORDS
 from oracle.catalog.rounding import LOCAL
 from oracle.catalog.strategies import corners_of, generated_cases
@@ -77,3 +80,28 @@ def _margins(exact, quantity, actual, bound):
         error = np.abs((actual - exact.estimate.values[quantity]) - exact.rest[quantity])
         overflows = np.isinf(actual) & np.isinf(exact.estimate.values[quantity].astype("float32"))
         return np.where((error == 0) | overflows, 0, error / bound)
+
+
+@pytest.mark.parametrize("rows", [20, 100, 1000])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_sums_over_many_rows_are_no_worse_than_twice_those_of_pytorch(rows, dtype):
+    """NumPy adds one row after the other, PyTorch in pairs; the truth is an exact sum."""
+    if not is_available():
+        pytest.skip("PyTorch is not installed")
+    worst = {"ours": 0.0, "theirs": 0.0}
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        x, W, dout = (rng.normal(size=shape).astype(dtype) for shape in ((rows, 3), (3, 50), (rows, 50)))
+        affine = scratch.Affine(W, np.zeros(50, dtype))
+        affine.forward(x)
+        affine.backward(dout)
+        added = scratch.AddLayer()
+        added.forward(np.zeros((rows, 50), dtype), np.zeros(50, dtype))
+        _, dy = added.backward(dout)
+        given = {"x": x}, {"W": W, "b": np.zeros(50, dtype)}
+        theirs = autograd(RECORDS["Affine"], *given, dout, dtype=dtype).values["db"]
+        exact = np.array([math.fsum(column) for column in dout.T.astype(np.float64)])
+        size = np.abs(dout).sum(axis=0, dtype=np.float64)
+        for who, sums in (("ours", affine.db), ("ours", dy), ("theirs", theirs)):
+            worst[who] = max(worst[who], float((np.abs(sums - exact) / size).max()))
+    assert worst["ours"] <= 2 * worst["theirs"]
