@@ -56,17 +56,20 @@ class Found:
 
     @property
     def backprop_is_outvoted(self) -> bool:
-        """Against both references, or against one of them where the other is off, or is not there."""
+        """Against both references, or against one where the other is off, too coarse to see it, or not there."""
         against_numerical = self.has(Evidence.BACKPROP_DIFFERS_FROM_NUMERICAL)
         against_autograd = self.has(Evidence.BACKPROP_DIFFERS_FROM_AUTOGRAD)
         if against_numerical and not self.with_autograd:
             return True
         if against_numerical and against_autograd:
             return True
-        # Of two different functions truth knows one only.
-        return not self.forward_differs and (
-            (against_numerical and self.has(Evidence.AUTOGRAD_IS_OFF))
-            or (against_autograd and self.has(Evidence.NUMERICAL_IS_OFF))
+        if self.forward_differs:
+            return False  # of two different functions truth knows one only
+        disagree = (Evidence.REFERENCES_DIFFER, Evidence.AUTOGRAD_IS_OFF, Evidence.NUMERICAL_IS_OFF)
+        if (against_numerical or against_autograd) and not any(map(self.has, disagree)):
+            return True  # the references agree; the one that does not object has the larger error of its own
+        return (against_numerical and self.has(Evidence.AUTOGRAD_IS_OFF)) or (
+            against_autograd and self.has(Evidence.NUMERICAL_IS_OFF)
         )
 
 

@@ -516,3 +516,19 @@ def test_diagnosis_does_not_depend_on_names(name, examine_planted, needs_the_twi
     subject = type(name, (scaled("IdentityWithLoss", rows),), {})
     found = examine_planted("IdentityWithLoss", subject)
     assert {f.cause_id for f in found.decisive} == {"multiplied_by_batch_size"}
+
+
+def test_error_below_that_of_a_difference_is_seen_by_the_twin(examine_planted, needs_the_twin):
+    """With np.abs there is no complex step, and the numerical gradient is too coarse for an error of 2e-12."""
+
+    class Sigmoid:
+        def forward(self, x):
+            e = np.exp(-np.abs(x))
+            self.slope = e / (1 + e) ** 2
+            return np.where(x >= 0, 1, e) / (1 + e)
+
+        def backward(self, dout):
+            return dout * self.slope * (1 + 2e-12)
+
+    found = examine_planted("Sigmoid", Sigmoid, scale=1.0, corners=["ordinary"], count=12)
+    assert found.verdict == "backward wrong"
