@@ -361,6 +361,23 @@ def test_harm_ends_as_could_not_run_and_the_other_layers_are_still_checked(check
 
 
 @pytest.mark.parametrize(
+    ("source", "line", "name"),
+    [
+        (RIGHT_RELU, "        self.mask = x <= 0", "Relu"),
+        (RIGHT_RELU, "        dx = dout.copy()", "Relu"),
+        (SMALL_SIGMOID, "        e = np.exp(-np.abs(x))", "Sigmoid"),
+    ],
+    ids=["Relu forward", "Relu backward", "Sigmoid forward"],
+)
+def test_endless_loop_could_not_run_and_the_time_limit_is_said(checked, source, line, name, monkeypatch):
+    monkeypatch.setattr(remote, "CALL_SECONDS", 1.0)
+    assert line in source
+    status, subjects, _ = checked(imports(source.replace(line, f"        while True:\n            pass\n{line}")))
+    assert (status, subjects[name]["verdict"]) == (1, "could not run")
+    assert "no answer in 1 s" in subjects[name]["cause"]
+
+
+@pytest.mark.parametrize(
     "line",
     [
         "print('x' * 10**7)",
