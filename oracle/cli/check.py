@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from oracle.cli.common import Commands, deliver_check, seed
+from oracle.cli.common import Commands, deliver, require_places, seed
 from oracle.cli.status import RIGHT, WRONG
 from oracle.errors import InputError
 
@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace, command: str) -> int:
     from oracle.subjects.interface import SubjectError
     from oracle.subjects.remote import Worker
 
+    require_places(arguments)
     checked: list[Checked] = []
     passed_over: list[dict[str, str]] = []
     remarks: list[str] = []
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace, command: str) -> int:
         return RIGHT
     report = to_report(checked, passed_over, seed=arguments.seed, command=command)
     text = check_text(checked, report, only_wrong=arguments.only_wrong)
-    deliver_check(arguments, to_json(report), "\n\n".join([*remarks, text]))
+    deliver(arguments, "check", to_json(report), {}, "\n\n".join([*remarks, text]))
     found = report["summary"]["verdict"]
     return WRONG if found in verdict.FAULTS or (arguments.strict and found != verdict.RIGHT) else RIGHT
 

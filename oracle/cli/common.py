@@ -60,7 +60,8 @@ def require_places(arguments: argparse.Namespace, *files: Path | None) -> None:
     """Refuse, before any work, directories that cannot be written: of the report, its JSON, and other ``files``."""
     from oracle.files import require_replaceable, require_writable_directory
 
-    require_writable_directory(arguments.out)
+    if arguments.out is not None:
+        require_writable_directory(arguments.out)
     as_json = Path(arguments.json) if arguments.json not in (None, "-") else None
     for file in (as_json, *files):
         if file is not None:
@@ -71,28 +72,16 @@ def require_places(arguments: argparse.Namespace, *files: Path | None) -> None:
 def deliver(
     arguments: argparse.Namespace, name: str, as_json: str, others: Mapping[str, str | bytes], text: str
 ) -> None:
-    """Write the JSON as ``name``.json and the other files beside it, all or none, and print what was asked for."""
-    from oracle.files import write_together
+    """Write the JSON as ``name``.json and the other files beside it, all or none, and print what was asked for.
 
-    contents: dict[Path, str | bytes] = {arguments.out / file: content for file, content in others.items()}
-    contents[arguments.out / f"{name}.json"] = as_json
-    if arguments.json not in (None, "-"):
-        contents[Path(arguments.json)] = as_json
-    write_together(contents)
-    if arguments.json == "-":
-        sys.stdout.write(as_json)
-    elif not arguments.quiet:
-        print(text)
-        print(f"Written: {', '.join(str(path) for path in contents)}")
-
-
-def deliver_check(arguments: argparse.Namespace, as_json: str, text: str) -> None:
-    """Write the JSON where it was asked for, and print; without --out nothing is written beside anybody's file."""
+    Without a directory (a command whose --out has no default) only the JSON is written, where it was asked for.
+    """
     from oracle.files import write_together
 
     contents: dict[Path, str | bytes] = {}
     if arguments.out is not None:
-        contents[arguments.out / "check.json"] = as_json
+        contents = {arguments.out / file: content for file, content in others.items()}
+        contents[arguments.out / f"{name}.json"] = as_json
     if arguments.json not in (None, "-"):
         contents[Path(arguments.json)] = as_json
     write_together(contents)
@@ -100,3 +89,5 @@ def deliver_check(arguments: argparse.Namespace, as_json: str, text: str) -> Non
         sys.stdout.write(as_json)
     elif not arguments.quiet:
         print(text)
+        if contents:
+            print(f"Written: {', '.join(str(path) for path in contents)}")

@@ -143,10 +143,16 @@ def _stack_errors(record: LayerSpec, arrays: Arrays, dtype: np.dtype, numerical:
     return OwnErrors(errors, opened)
 
 
+def targets_as_rows(t: Array, classes: int, *, is_single: bool) -> Array:
+    """Targets of a network as rows (N, C) in double precision: label indices become one-hot."""
+    if t.ndim == (0 if is_single else 1):
+        return (np.arange(classes) == t.reshape(-1, 1)).astype(np.float64)
+    return np.asarray(t, np.float64).reshape(-1, classes)
+
+
 def stack_errors(record: LayerSpec, arrays: Arrays, eps: float) -> tuple[dict[str, Array], dict[str, Array]]:
     """For a network: by quantity the error bound of arithmetic with ``eps``, and the entries left open."""
-    x, t = (np.asarray(values, np.float64) for values in arrays.inputs.values())
-    labels = arrays.inputs["t"]
+    x = np.asarray(next(iter(arrays.inputs.values())), np.float64)
     single = np.asarray(arrays.dout).ndim == 0 and x.ndim == 1
     rows = x[None] if single else x
     layers = []
@@ -160,9 +166,8 @@ def stack_errors(record: LayerSpec, arrays: Arrays, eps: float) -> tuple[dict[st
         layers.append((layer, parameter_names))
     scores, scores_error = value, error
     classes = scores.shape[-1]
-    is_labels = labels.dtype.kind == "i" and labels.ndim == (0 if single else 1)
-    targets = (np.arange(classes) == labels.reshape(-1, 1)).astype(np.float64) if is_labels else t
-    start = LOSS_ROUNDING[record.settings["output"]].start(scores, scores_error, targets.reshape(scores.shape), eps)
+    targets = targets_as_rows(arrays.inputs["t"], classes, is_single=single)
+    start = LOSS_ROUNDING[record.settings["output"]].start(scores, scores_error, targets, eps)
 
     errors: dict[str, Array] = {"loss": np.asarray(start.error + eps)}
     opened: dict[str, Array] = {}

@@ -21,7 +21,7 @@ import numpy as np
 from oracle.catalog.case import Arrays
 from oracle.catalog.directional import Roundings, TangentLayer
 from oracle.catalog.records import LOSS_TANGENT, RECORDS
-from oracle.judge.bounds import DOUBLE, stack_errors
+from oracle.judge.bounds import DOUBLE, stack_errors, targets_as_rows
 from oracle.sources.directional import LEVELS, AlongDirections, draw_directions
 from oracle.subjects.interface import Array, Subject
 
@@ -159,7 +159,8 @@ class Point:
         names = {name: self.record.gradient_name(name) for name in self.reference.shapes}
         return Certificate(
             compared,
-            {names[name]: part for name, part in self.reference.split(self.gradient).items()},
+            # Copies: the next call fills the same memory.
+            {names[name]: part.copy() for name, part in self.reference.split(self.gradient).items()},
             {names[name]: scale for name, scale in self.scales.items()},
             entries=self.gradient.size - left_out,
             left_out=left_out,
@@ -270,7 +271,7 @@ class Point:
         for layer, _ in self._layers:
             value, error = layer.at(value, error, self._eps)
         self._loss = LOSS_TANGENT[self.record.settings["output"]]()
-        delta = self._loss.at(value, _as_rows(t, value.shape[1], is_single=x.ndim == 1))
+        delta = self._loss.at(value, targets_as_rows(t, value.shape[1], is_single=x.ndim == 1))
         for layer, _ in reversed(self._layers):
             delta = layer.weigh(delta)
 
@@ -281,13 +282,6 @@ class Point:
         arrays = Arrays(self.inputs, self.parameters, np.ones(()))
         _, opened = stack_errors(self.record, arrays, self._eps)
         return np.concatenate([opened[self.record.gradient_name(name)].reshape(-1) for name in self.reference.shapes])
-
-
-def _as_rows(t: Array, classes: int, *, is_single: bool) -> Array:
-    """Targets as rows (N, C) in double precision: label indices become one-hot."""
-    if t.ndim == (0 if is_single else 1):
-        return (np.arange(classes) == t.reshape(-1, 1)).astype(np.float64)
-    return np.asarray(t, np.float64).reshape(-1, classes)
 
 
 def inner(gradient: Array, direction: Array, work: Array) -> float:

@@ -18,7 +18,7 @@ from oracle.catalog.case import Case
 from oracle.catalog.record import Array
 from oracle.catalog.records import LOSS_ROUNDING, RECORDS
 from oracle.catalog.rounding import LOCAL, Flow, Rounding
-from oracle.judge.bounds import AUTOGRAD_FLOOR, DOUBLE
+from oracle.judge.bounds import AUTOGRAD_FLOOR, DOUBLE, targets_as_rows
 from oracle.judge.comparison import Comparison, compare
 from oracle.sources.autograd import autograd
 from oracle.subjects.interface import LayerTrace, Subject
@@ -73,8 +73,8 @@ def first_divergence(
         comparison = _compare("y", case, trace.y, twin[number][0], error)
         if not comparison.agrees:
             return _found(subject, case, number, "forward", comparison, trace, given, eps)
-    rows = t if t.ndim == value.ndim else np.arange(value.shape[1]) == t[:, None]
-    flow = LOSS_ROUNDING[record.settings["output"]].start(value, error, np.asarray(rows, np.float64), eps).flow
+    targets = targets_as_rows(t, value.shape[1], is_single=False)
+    flow = LOSS_ROUNDING[record.settings["output"]].start(value, error, targets, eps).flow
     for number in reversed(range(len(traces))):
         (name, parameter_names), trace = record.stack[number], traces[number]
         given = tuple(np.asarray(parameters[p], np.float64) for p in parameter_names)

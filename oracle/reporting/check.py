@@ -22,7 +22,7 @@ from oracle.judge.examination import Examination, examine
 from oracle.judge.trial import Finding
 from oracle.judge.verdict import COULD_NOT_RUN, FAULTS, GROUNDS, RIGHT, Evidence, worst
 from oracle.reporting.environment import environment
-from oracle.reporting.report import SCHEMA
+from oracle.reporting.report import SCHEMA, to_finding
 from oracle.subjects.remote import Found, RemoteSubject, Worker
 
 #: Cases of each corner: enough for every check to see several shapes, and a file of five layers in a few seconds.
@@ -172,28 +172,10 @@ def _subject(one: Checked) -> dict[str, Any]:
         "cause": one.cause,
         "hazards": one.sentences(Evidence.CAN_CORRUPT),
         "notes": one.sentences(Evidence.WORTH_KNOWING),
-        "findings": [_finding(one, finding) for finding in one.decisive],
-    }
-
-
-def _finding(one: Checked, finding: Finding) -> dict[str, Any]:
-    entry = finding.comparison
-    return {
-        "subject": one.found.name,
-        "check": finding.check,
-        "quantity": finding.quantity or None,
-        "dtype": finding.case.dtype,
-        "case": str(finding.case),
-        "index": list(entry.index) if entry else None,
-        "actual": entry.actual if entry else None,
-        "expected": entry.expected if entry else None,
-        "error": entry.error if entry else None,
-        "bound": entry.bound if entry else None,
-        "margin": entry.margin if entry else None,
-        "verdict": one.verdict,
-        "cause_id": finding.cause_id,
-        "cause": finding.sentence,
-        "example": _example(finding.case),
+        "findings": [
+            {**to_finding(one.found.name, one.verdict, finding), "example": _example(finding.case)}
+            for finding in one.decisive
+        ],
     }
 
 

@@ -218,16 +218,18 @@ def _references(one: Examined) -> Iterator[dict[str, Any]]:
 
 
 def _findings(one: Examined) -> list[dict[str, Any]]:
-    return [_finding(one, finding) for finding in one.examination.findings]
+    verdict = one.examination.verdict
+    return [to_finding(one.item.label, verdict, finding) for finding in one.examination.findings]
 
 
-def _finding(one: Examined, finding: Finding) -> dict[str, Any]:
+def to_finding(subject: str, verdict: str, finding: Finding) -> dict[str, Any]:
+    """A finding about a subject as it stands in a report, ``verdict`` being that on the subject."""
     worst_entry = finding.comparison
     return {
-        "subject": one.item.label,
+        "subject": subject,
         "check": finding.check,
         "quantity": finding.quantity or None,
-        "dtype": one.item.dtype,
+        "dtype": finding.case.dtype,
         "case": str(finding.case),
         "index": list(worst_entry.index) if worst_entry else None,
         "actual": worst_entry.actual if worst_entry else None,
@@ -235,7 +237,7 @@ def _finding(one: Examined, finding: Finding) -> dict[str, Any]:
         "error": worst_entry.error if worst_entry else None,
         "bound": worst_entry.bound if worst_entry else None,
         "margin": worst_entry.margin if worst_entry else None,
-        "verdict": one.examination.verdict,
+        "verdict": verdict,
         "is_note": finding.evidence is Evidence.WORTH_KNOWING,
         "cause_id": finding.cause_id,
         "cause": finding.sentence,

@@ -476,6 +476,14 @@ def test_slope_is_that_of_the_loss_along_the_direction(images):
     assert along.slope(direction).value == pytest.approx((losses[0] - losses[1]) / 2e-5, rel=1e-7)
 
 
+def test_certificate_stays_as_it_is_when_another_is_made(bench):
+    first = bench.certifier.certify(bench.inputs)
+    before = first.gradients['grads["W1"]'].copy()
+    bench.spoil(lambda dW1: dW1.fill(0))
+    bench.certifier.certify(bench.inputs)
+    assert np.array_equal(first.gradients['grads["W1"]'], before)
+
+
 def test_same_seed_gives_the_same_certificate(bench):
     again = [Certifier(bench.subject, bench.parameters, seed=9).certify(bench.inputs) for _ in range(2)]
     assert again[0].directions == again[1].directions
