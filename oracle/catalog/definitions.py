@@ -55,24 +55,44 @@ def softmax(x: Array) -> Array:
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
-def cross_entropy_error(y: Array, t: Array) -> Array:
-    """−Σ t log y / N."""
-    return -(_like(y, t) * np.log(y)).sum() / _rows(y)
+def hyperbolic_tangent(x: Array) -> Array:
+    """(e^x − e^(−x))/(e^x + e^(−x))."""
+    return (np.exp(x) - np.exp(-x)) / (np.exp(x) + np.exp(-x))
 
 
-def softmax_cross_entropy(x: Array, t: Array) -> Array:
+def cross_entropy_error(y: Array, t: Array, *, over: str = "rows") -> Array:
+    """−Σ t log y / N. ``over`` is what this and the other losses are divided by: see ``count``."""
+    return -(_like(y, t) * np.log(y)).sum() / count(y, over)
+
+
+def softmax_cross_entropy(x: Array, t: Array, *, over: str = "rows") -> Array:
     """Σ t (log Σ e^x − x) / N."""
-    return (_like(x, t) * (np.log(np.exp(x).sum(axis=-1, keepdims=True)) - x)).sum() / _rows(x)
+    return (_like(x, t) * (np.log(np.exp(x).sum(axis=-1, keepdims=True)) - x)).sum() / count(x, over)
 
 
-def half_squared_error(x: Array, t: Array) -> Array:
+def half_squared_error(x: Array, t: Array, *, over: str = "rows") -> Array:
     """½ Σ (x − t)² / N."""
-    return ((x - t) * (x - t)).sum() / (2 * _rows(x))
+    return ((x - t) * (x - t)).sum() / (2 * count(x, over))
 
 
-def binary_cross_entropy(x: Array, t: Array) -> Array:
+def squared_error(x: Array, t: Array, *, over: str = "entries") -> Array:
+    """Σ (x − t)² / NC."""
+    return ((x - t) * (x - t)).sum() / count(x, over)
+
+
+def binary_cross_entropy(x: Array, t: Array, *, over: str = "rows") -> Array:
     """Σ (t log(1 + e^(−x)) + (1 − t) log(1 + e^x)) / N."""
-    return (t * np.log(1 + np.exp(-x)) + (1 - t) * np.log(1 + np.exp(x))).sum() / _rows(x)
+    return (t * np.log(1 + np.exp(-x)) + (1 - t) * np.log(1 + np.exp(x))).sum() / count(x, over)
+
+
+def binary_cross_entropy_error(y: Array, t: Array, *, over: str = "rows") -> Array:
+    """−Σ (t log y + (1 − t) log(1 − y)) / N."""
+    return -(t * np.log(y) + (1 - t) * np.log(1 - y)).sum() / count(y, over)
+
+
+def count(x: Array, over: str) -> int:
+    """What a sum over all entries of a batch (N, C) is divided by: ``rows`` N, ``entries`` NC, ``nothing`` 1."""
+    return {"rows": len(x) if x.ndim > 1 else 1, "entries": x.size, "nothing": 1}[over]
 
 
 def multi_layer_network(x: Array, t: Array, *parameters: Array, hidden: str, output: str) -> dict[str, Array]:
@@ -86,10 +106,6 @@ def multi_layer_network(x: Array, t: Array, *parameters: Array, hidden: str, out
         scores = sigmoid(scores)
     loss = softmax_cross_entropy if output == "softmax" else half_squared_error
     return {"loss": loss(scores, t), "scores": scores}
-
-
-def _rows(x: Array) -> int:
-    return len(x) if x.ndim > 1 else 1
 
 
 def _like(x: Array, t: Array) -> Array:

@@ -267,6 +267,8 @@ LOSSES = (
             "softmaxcrossentropyloss",
             "crossentropyloss",
             "softmaxloss",
+            "softmaxlosscategoricalcrossentropy",
+            "softmaxcategoricalcrossentropy",
         ),
         section="losses",
         implementation="scratch:SoftmaxWithLoss",
@@ -341,7 +343,8 @@ def _many_layers(network: Callable[..., Any], sizes: tuple[int, ...], dtype: np.
     return network(sizes[0], sizes[1:-1], sizes[-1], dtype=dtype, **settings)
 
 
-def _network(name: str, hidden_layers: int, hidden: str, output: str, **fields: Any) -> LayerSpec:
+def network(name: str, hidden_layers: int, hidden: str, output: str, **fields: Any) -> LayerSpec:
+    """The record of a network of Affine – activation – … – Affine with a loss on top."""
     axes = ["D", *(f"H{k}" for k in range(1, hidden_layers + 1)), "C"]
     arguments = [Argument("x", ("N", "D")), Argument("t", ("N", "C"), role="target")]
     stack: list[tuple[str, tuple[str, ...]]] = []
@@ -381,19 +384,20 @@ def _network(name: str, hidden_layers: int, hidden: str, output: str, **fields: 
 
 
 NETWORKS = (
-    _network(
+    network(
         "TwoLayerNet",
         hidden_layers=1,
         hidden="relu",
         output="softmax",
+        known_as=("twolayernet", "twolayernetwork", "twolayer", "neuralnetwork", "mlp"),
         implementation="scratch:TwoLayerNet",
         construct=_two_layers,
         real_data=("digits", "mnist"),
     ),
-    _network("MultiLayerNet sigmoid, squared error", hidden_layers=1, hidden="sigmoid", output="sigmoid-squared"),
-    _network("MultiLayerNet relu, regression", hidden_layers=2, hidden="relu", output="identity-squared"),
-    _network("MultiLayerNet sigmoid, softmax", hidden_layers=2, hidden="sigmoid", output="softmax"),
-    _network("MultiLayerNet relu, three hidden", hidden_layers=3, hidden="relu", output="softmax"),
+    network("MultiLayerNet sigmoid, squared error", hidden_layers=1, hidden="sigmoid", output="sigmoid-squared"),
+    network("MultiLayerNet relu, regression", hidden_layers=2, hidden="relu", output="identity-squared"),
+    network("MultiLayerNet sigmoid, softmax", hidden_layers=2, hidden="sigmoid", output="softmax"),
+    network("MultiLayerNet relu, three hidden", hidden_layers=3, hidden="relu", output="softmax"),
 )
 
 RECORDS: dict[str, LayerSpec] = {record.name: record for record in (*NODES, *LAYERS, *FUNCTIONS, *LOSSES, *NETWORKS)}

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from oracle.catalog.case import Case, materialise
 from oracle.catalog.record import BATCH
-from oracle.catalog.records import RECORDS
+from oracle.catalog.variants import KNOWN
 from oracle.judge.causes import CAUSES
 from oracle.judge.diagnosis import Explanation
 from oracle.judge.trial import Finding
@@ -135,7 +135,7 @@ def _circumstance(failing: set[Case], cases: Sequence[Case]) -> str:
 
 
 def _rows(case: Case) -> int | None:
-    record = RECORDS[case.record]
+    record = KNOWN[case.record]
     shape = dict(case.shapes)[record.arguments[0].name]
     return shape[0] if BATCH in record.arguments[0].axes and shape and case.corner != "single sample" else None
 
@@ -143,6 +143,6 @@ def _rows(case: Case) -> int | None:
 def _labels_repeat(case: Case) -> bool:
     if case.targets != "labels" or case.data != "random":
         return False
-    record = RECORDS[case.record]
+    record = KNOWN[case.record]
     labels = materialise(case, record).inputs[record.of_role("target")[0].name].reshape(-1)
     return len(set(labels.tolist())) < labels.size

@@ -13,11 +13,12 @@ import numpy as np
 from tabulate import tabulate
 
 from oracle.catalog.case import Case, materialise
-from oracle.catalog.corners import ORDINARY, SMALL_INTEGERS
+from oracle.catalog.corners import CORNERS, ORDINARY, SMALL_INTEGERS
 from oracle.catalog.record import BROADCAST
-from oracle.catalog.records import RECORDS
 from oracle.catalog.strategies import corners_of, generated_cases
+from oracle.catalog.variants import KNOWN
 from oracle.judge.causes import CAUSES
+from oracle.judge.checks import CHECKS
 from oracle.judge.examination import Examination, examine
 from oracle.judge.trial import Finding
 from oracle.judge.verdict import COULD_NOT_RUN, FAULTS, GROUNDS, RIGHT, Evidence, worst
@@ -88,14 +89,15 @@ def _check(worker: Worker, found: Found, seed: int, on_layer: Callable[[str], ob
     on_layer(found.name)
     if found.problem:
         return Checked(worker.file, found, COULD_NOT_RUN, "misspelt_method", found.problem, None)
-    record = RECORDS[found.record]
+    subject = RemoteSubject(worker, found)
     cases = [
         _asked_of_anybody(case)
-        for corner in corners_of(record, DTYPE)
-        for case in generated_cases(record, DTYPE, corner, CASES, seed)
+        for corner in corners_of(subject.record, DTYPE)
+        if found.calling.has_corner(CORNERS[corner])
+        for case in generated_cases(subject.record, DTYPE, corner, CASES, seed)
     ]
     worker.revive()
-    examination = examine(RemoteSubject(worker, found), cases, dtype=DTYPE)
+    examination = examine(subject, cases, dtype=DTYPE)
     checked = Checked(worker.file, found, examination.verdict, None, "", examination)
     first = next(iter(checked.decisive), None)
     if first is None:
@@ -108,7 +110,7 @@ def _check(worker: Worker, found: Found, seed: int, on_layer: Callable[[str], ob
 def _asked_of_anybody(case: Case) -> Case:
     """The same with what only ``scratch`` promises left out: broadcasting, and soft targets that do not sum to 1."""
     shapes = dict(case.shapes)
-    if any(argument.shape == BROADCAST for argument in RECORDS[case.record].arguments):
+    if any(argument.shape == BROADCAST for argument in KNOWN[case.record].arguments):
         shapes = dict.fromkeys(shapes, shapes["dout"])
     targets = "one-hot" if case.targets == "unnormalised" else case.targets
     return replace(case, shapes=tuple(shapes.items()), targets=targets)
@@ -173,15 +175,15 @@ def _subject(one: Checked) -> dict[str, Any]:
         "hazards": one.sentences(Evidence.CAN_CORRUPT),
         "notes": one.sentences(Evidence.WORTH_KNOWING),
         "findings": [
-            {**to_finding(one.found.name, one.verdict, finding), "example": _example(finding.case)}
+            {**to_finding(one.found.name, one.verdict, finding), "example": _example(one, finding.case)}
             for finding in one.decisive
         ],
     }
 
 
-def _example(case: Case) -> dict[str, Any]:
+def _example(one: Checked, case: Case) -> dict[str, Any]:
     """The arrays of a case, where they are small enough to be written out."""
-    arrays = materialise(case, RECORDS[case.record]).everything()
+    arrays = materialise(case, one.found.calling.applied_to(KNOWN[case.record])).everything()
     return {name: values.tolist() for name, values in arrays.items() if values.size <= SHOWN}
 
 
@@ -227,13 +229,28 @@ def _paragraph(one: Checked) -> str:
         return "\n".join([*lines, f"  {one.cause}"])
     for finding in one.decisive:
         lines.append(f"  {finding.sentence}")
-        mend = CAUSES[finding.cause_id].mend if finding.cause_id in CAUSES else ""
-        if mend and mend not in finding.sentence and one.verdict not in FAULTS:
+        mend = _mending(finding)
+        if mend and one.verdict not in FAULTS:
             lines.append(f"    {mend}")
     if one.verdict in FAULTS:
         lines += [f"  also: {hazard}" for hazard in one.sentences(Evidence.CAN_CORRUPT)]
     smallest = one.small or min(one.decisive, key=lambda f: _size(f.case), default=None)
     if smallest is not None:
         lines.append(f"  seen with {smallest.case}")
-        lines += [f"    {name} = {values}" for name, values in _example(smallest.case).items()]
+        lines += [f"    {name} = {_short(values)}" for name, values in _example(one, smallest.case).items()]
     return "\n".join(lines)
+
+
+def _mending(finding: Finding) -> str:
+    """What to do, where the sentence has not said it."""
+    if finding.cause_id == "lacks_a_property":
+        return f"Asked for: {CHECKS[finding.check].summary}" if finding.check in CHECKS else ""
+    mend = CAUSES[finding.cause_id].mend if finding.cause_id in CAUSES else ""
+    return "" if mend.rstrip(".").lower() in finding.sentence.lower() else mend
+
+
+def _short(values: Any) -> str:
+    """Numbers as they are read: integers whole, others to four digits."""
+    if isinstance(values, list):
+        return f"[{', '.join(_short(value) for value in values)}]"
+    return f"{values:.4g}"

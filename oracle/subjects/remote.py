@@ -13,19 +13,25 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from oracle.catalog.record import LayerSpec
-from oracle.catalog.records import RECORDS
-from oracle.subjects.interface import Array, Reply, SubjectError
+from oracle.catalog.variants import KNOWN
+from oracle.subjects.conventions.calling import Calling
+from oracle.subjects.conventions.recognition import Told, probe
+from oracle.subjects.interface import Array, LayerTrace, Reply, SubjectError
 from oracle.subjects.wire import BrokenMessageError, Message, receive, send
 
 #: Seconds for one call: the arrays of a case are small, and a call takes milliseconds.
 CALL_SECONDS = 5.0
 #: Seconds for the import of a file; what trains or plots meanwhile is left out on a second try.
 IMPORT_SECONDS = 2.0
+#: Seconds for recognising one layer: a few dozen calls on tiny arrays.
+RECOGNITION_SECONDS = 2.0
 #: Seconds until a new process answers at all: it imports NumPy.
 START_SECONDS = 30.0
 
@@ -53,19 +59,34 @@ class Found:
     name: str
     line: int
     record: str
-    convention: str
+    calling: Calling
     #: Why it cannot be called, where that is seen before any call.
     problem: str = ""
+
+    @property
+    def convention(self) -> str:
+        return str(self.calling)
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What the user says about the layers of a file: names taken for records, and how layers are called."""
+
+    taken_for: Mapping[str, str] = field(default_factory=dict)
+    told: Told = field(default_factory=Told)
+    #: By the name of a layer, where it is said of that one only.
+    told_of: Mapping[str, Told] = field(default_factory=dict)
 
 
 class Worker:
     """A process with one file in it. A context manager: the process ends with it."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, hints: Hints | None = None) -> None:
         self.file = file
         self.found: tuple[Found, ...] = ()
         self.passed_over: tuple[dict[str, str], ...] = ()
         self.notes: tuple[str, ...] = ()
+        self._hints = hints or Hints()
         self._process: subprocess.Popen[bytes] | None = None
         self._gone: SubjectError | None = None
         self._definitions_only = False
@@ -78,25 +99,31 @@ class Worker:
         self.stop()
 
     def load(self) -> None:
-        """Import the file; where that fails or takes too long, its definitions alone.
+        """Import the file, or where that fails or takes too long its definitions alone, and recognise its layers.
 
         Raises SubjectError where not even they can be run.
         """
+        candidates: list[dict[str, Any]]
         try:
-            self._load(definitions_only=False)
+            candidates = self._load(definitions_only=False)
         except SubjectError as error:
-            first = error
-        else:
-            return
-        self.stop()
-        self._load(definitions_only=True)
-        self.notes = (f"imported with its definitions and constants alone: {first}", *self.notes)
+            self.stop()
+            candidates = self._load(definitions_only=True)
+            self.notes = (f"imported with its definitions and constants alone: {error}", *self.notes)
+        self._recognise(candidates)
 
-    def call(self, text: dict[str, Any], arrays: dict[str, dict[str, Array]] | None = None, *, step: str) -> Message:
+    def call(
+        self,
+        text: dict[str, Any],
+        arrays: dict[str, dict[str, Array]] | None = None,
+        *,
+        step: str,
+        seconds: float | None = None,
+    ) -> Message:
         """One call; raises SubjectError for what the file raises, for a time limit, and for a process that is gone."""
         if self._gone is not None:
             raise self._gone
-        return self._ask(Message(text, arrays or {}), step, CALL_SECONDS)
+        return self._ask(Message(text, arrays or {}), step, CALL_SECONDS if seconds is None else seconds)
 
     def revive(self) -> None:
         """Start the process again where one layer of the file has ended it, so that the others can be checked."""
@@ -115,15 +142,59 @@ class Worker:
                     stream.close()
             self._process = None
 
-    def _load(self, *, definitions_only: bool) -> None:
+    def _load(self, *, definitions_only: bool) -> list[dict[str, Any]]:
         self._definitions_only = definitions_only
         self._start()
         seconds = IMPORT_SECONDS + (START_SECONDS - IMPORT_SECONDS if definitions_only else 0.0)
-        request = Message({"call": "load", "file": str(self.file), "definitions_only": definitions_only})
+        request = Message(
+            {
+                "call": "load",
+                "file": str(self.file),
+                "definitions_only": definitions_only,
+                "taken_for": dict(self._hints.taken_for),
+            }
+        )
         reply = self._ask(request, "the import", seconds)
-        self.found = tuple(Found(**entry) for entry in reply.text["found"])
         self.passed_over = tuple(reply.text["passed_over"])
         self.notes = tuple(reply.text["notes"])
+        candidates: list[dict[str, Any]] = reply.text["candidates"]
+        return candidates
+
+    def _recognise(self, candidates: list[dict[str, Any]]) -> None:
+        """Which record each candidate is, and how it is called."""
+        passed_over = self.passed_over
+        found: dict[str, Found] = {}
+        told = self._hints.told
+        # Those with a weight show by their shapes which way batches lie; in the others of the file they lie alike.
+        for candidate in sorted(candidates, key=lambda c: not KNOWN[c["records"][0]].parameters):
+            name = candidate["name"]
+            one = self._recognised(candidate, self._hints.told_of.get(name, told))
+            if isinstance(one, str):
+                passed_over += ({"name": name, "reason": one},)
+                continue
+            found[name] = one
+            if one.calling.in_columns and told.in_columns is None:
+                told = replace(told, in_columns=True)
+        self.found = tuple(sorted(found.values(), key=lambda one: one.line))
+        self.passed_over = passed_over
+
+    def _recognised(self, candidate: Mapping[str, Any], told: Told) -> Found | str:
+        """What a candidate is, or why it cannot be told."""
+        name, line, problem = candidate["name"], candidate["line"], candidate["problem"]
+        if problem:
+            return Found(name, line, candidate["records"][0], Calling(), problem)
+        text = {"call": "recognise", "name": name, "told": asdict(told), "is_tried": True}
+        try:
+            reply = self.call(text, step="the first call", seconds=RECOGNITION_SECONDS)
+        except SubjectError:
+            # What it does is seen, and said, when it is examined.
+            self.revive()
+            reply = self.call({**text, "is_tried": False}, step="the first call")
+        attempts = [(one["record"], Calling.from_json(one["calling"])) for one in reply.text["attempts"]]
+        if not attempts:
+            return str(reply.text["reason"])
+        record, calling = _nearest(attempts, reply.arrays.get("values", {}))
+        return Found(name, line, record, calling)
 
     def _start(self) -> None:
         self._gone = None
@@ -173,11 +244,32 @@ def _read(stream: Any, replies: queue.Queue[Message | BrokenMessageError]) -> No
             return
 
 
+def _nearest(attempts: list[tuple[str, Calling]], values: Mapping[str, Array]) -> tuple[str, Calling]:
+    """The attempt whose value is nearest to the definition of its record: it tells a sum from a mean.
+
+    The first, where none is near: what is wrong is then wrong with the commonest.
+    """
+    far = 1e-3
+    distances = [far] * len(attempts)
+    for number, (name, _) in enumerate(attempts):
+        value, record = values.get(str(number)), KNOWN[name]
+        if value is None:
+            continue
+        given = probe(record)
+        wanted = record.definition(*given.inputs.values(), *given.parameters.values(), **record.settings)
+        wanted = np.asarray(wanted[record.outputs[0]] if isinstance(wanted, dict) else wanted)
+        if value.shape == wanted.shape:
+            distance = float(np.max(np.abs(value - wanted)) / np.max(np.abs(wanted)))
+            # What differs by rounding alone is equally near.
+            distances[number] = max(distance, 1e-9) if distance < far else far
+    return attempts[distances.index(min(distances))]
+
+
 class RemoteSubject:
     """One layer of a file, as a subject."""
 
     def __init__(self, worker: Worker, found: Found) -> None:
-        self.record: LayerSpec = RECORDS[found.record]
+        self.record: LayerSpec = found.calling.applied_to(KNOWN[found.record])
         self.label = found.name
         self._worker = worker
         self._found = found
@@ -185,7 +277,7 @@ class RemoteSubject:
     def open(self, parameters: Mapping[str, Array]) -> RemoteHandle:
         """A new instance with these parameters."""
         found = self._found
-        text = {"call": "open", "name": found.name, "record": found.record, "convention": found.convention}
+        text = {"call": "open", "name": found.name, "record": found.record, "calling": found.calling.to_json()}
         reply = self._worker.call(text, {"parameters": dict(parameters)}, step="the constructor")
         return RemoteHandle(self._worker, reply.text["instance"])
 
@@ -211,6 +303,23 @@ class RemoteHandle:
 
     def set_parameters(self, parameters: Mapping[str, Array]) -> None:
         self._call("set_parameters", parameters=dict(parameters))
+
+    def trace(self, inputs: Mapping[str, Array]) -> tuple[LayerTrace, ...] | None:
+        reply = self._call("trace", inputs=dict(inputs))
+        if reply.text["layers"] is None:
+            return None
+        traces = []
+        for number in range(reply.text["layers"]):
+            held = reply.arrays[str(number)]
+            gradients = tuple(values for name, values in held.items() if name.startswith("gradient"))
+            traces.append(LayerTrace(held["x"], held["y"], held["dout"], held["dx"], gradients))
+        return tuple(traces)
+
+    def numerical_gradient(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        return self._call("numerical_gradient", inputs=dict(inputs)).arrays["values"]
+
+    def assign_parameter(self, name: str, values: Array) -> None:
+        self._call("assign_parameter", parameters={name: values})
 
     def recall(self, token: int) -> dict[str, Array]:
         return self._call("recall", token=token).arrays["values"]

@@ -1,7 +1,7 @@
 """Somebody's file of layers: imported, and searched for what it defines.
 
-What a class or a function is, is told by its name (the record's ``known_as``) and by how it is called. Nothing is
-written: no bytecode, nothing beside the file.
+What a class or a function may be is told by its name (the records' ``known_as``), or by the user; how it is called is
+found by trying (`oracle.subjects.conventions`). Nothing is written: no bytecode, nothing beside the file.
 """
 
 from __future__ import annotations
@@ -9,50 +9,115 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib.util
-import inspect
+import re
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from oracle.catalog.record import LayerSpec
-from oracle.catalog.records import RECORDS
+from oracle.catalog.variants import KNOWN
+from oracle.subjects.conventions.calling import Calling
+from oracle.subjects.conventions.network import attempts_at_network
+from oracle.subjects.conventions.recognition import (
+    BACKWARDS,
+    CALLED,
+    FORWARDS,
+    Attempt,
+    Told,
+    UnknownCallingError,
+    attempts_at,
+    callings_of_class,
+    callings_of_function,
+    callings_of_functions,
+    untried,
+)
 
 #: What stays of a file whose import fails or takes too long.
 DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-WEIGHTS_GIVEN, SIZES_GIVEN, NO_PARAMETERS, FUNCTION = "(W, b)", "(in, out)", "()", "function"
-WITH_A_CACHE = "functions with a cache"
-FORWARD, BACKWARD = "_forward", "_backward"
+#: Words that people put around the name of a layer.
+AROUND = ("layer", "activation", "function", "module", "node", "my", "custom", "numpy", "np", "loss")
+FORWARD_WORDS, BACKWARD_WORDS = ("forward", "fwd", ""), ("backward", "bwd", "backprop", "grad", "gradient")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A class, a function, or a pair of functions of the file, with the records that it may be."""
+
+    name: str
+    line: int
+    records: tuple[str, ...]
+    #: The function that goes with it, where it is the forward of a pair.
+    backward: str = ""
+    #: What is wrong with it, where that is seen before any call.
+    problem: str = ""
 
 
 class SourceFile:
-    """A file, imported. ``found`` and ``passed_over`` are plain data, for the judge.
+    """A file, imported. ``candidates`` and ``passed_over`` are plain data, for the judge.
 
     With ``definitions_only`` nothing but imports, definitions and constants is run, each by itself; what fails among
     them is a note. Raises whatever the file raises.
     """
 
-    def __init__(self, file: str, *, definitions_only: bool) -> None:
+    def __init__(self, file: str, *, definitions_only: bool, taken_for: dict[str, str] | None = None) -> None:
         self._path = Path(file).resolve()
+        self._taken_for = taken_for or {}
         self.notes: list[str] = []
         self._make_importable()
-        source = self._path.read_text(encoding="utf-8")
-        self._tree = ast.parse(source, str(self._path))
-        self._module = self._run_definitions() if definitions_only else self._import()
-        self.found: list[dict[str, Any]] = []
+        self._tree = ast.parse(self._path.read_text(encoding="utf-8"), str(self._path))
+        self.module = self._run_definitions() if definitions_only else self._import()
+        self.candidates: list[Candidate] = []
         self.passed_over: list[dict[str, str]] = []
         self._search()
 
-    def factory(self, name: str, record: LayerSpec, convention: str) -> Callable[..., Any]:
-        """What makes an instance with the parameters of the record, or the function itself."""
-        if convention == WITH_A_CACHE:
-            functions = (getattr(self._module, name + suffix) for suffix in (FORWARD, BACKWARD))
-            return _with_a_cache(record, *functions)
-        given = getattr(self._module, name)
-        if convention == SIZES_GIVEN:
-            return _with_weights(given)
-        return given
+    def recognise(self, candidate: Candidate, told: Told, *, is_tried: bool = True) -> list[tuple[str, Attempt]]:
+        """Every record and way of calling that fits, the likeliest first; without trying, the commonest way alone.
+
+        Raises UnknownCallingError.
+        """
+        given = getattr(self.module, candidate.name)
+        tried: list[tuple[str, Attempt]] = []
+        reasons: list[str] = []
+        for name in candidate.records:
+            record = KNOWN[name]
+            try:
+                tried += [
+                    (name, attempt) for attempt in self._attempts(candidate, given, record, told, is_tried=is_tried)
+                ]
+            except UnknownCallingError as error:
+                reasons.append(str(error))
+        if not tried:
+            raise UnknownCallingError(reasons[0])
+        best = max(sum(attempt.fits) for _, attempt in tried)
+        return [(name, attempt) for name, attempt in tried if sum(attempt.fits) == best]
+
+    def _attempts(
+        self, candidate: Candidate, given: Any, record: LayerSpec, told: Told, *, is_tried: bool
+    ) -> list[Attempt]:
+        if record.convention == "network":
+            return attempts_at_network(self.module, candidate.name, record, is_tried=is_tried)
+        ways: list[list[Calling]] = []
+        if isinstance(given, type):
+            ways.append(callings_of_class(given, record, told))
+        elif candidate.backward:
+            ways.append(callings_of_functions(given, getattr(self.module, candidate.backward), record, told))
+        else:
+            # A loss may give its gradient together with its value; whatever does not has no backward to look at.
+            ways += [callings_of_functions(given, None, record, told)] if record.is_loss else []
+            ways.append(callings_of_function(given, record, told))
+        attempts: list[Attempt] = []
+        for callings in ways:
+            if not is_tried:
+                return [untried(callings[0], record)]
+            attempts = attempts_at(self.module, candidate.name, callings[0].applied_to(record), callings, told)
+            if all(attempts[0].fits) and len(attempts[0].fits) > len(CALLED):
+                break
+        return attempts
+
+    # ------------------------------------------------------------------------- imported
 
     def _make_importable(self) -> None:
         """The file's folder and its ancestors up to the root of its repository."""
@@ -85,47 +150,78 @@ class SourceFile:
                 self.notes.append(f"line {node.lineno}: {type(error).__name__}: {error}")
         return module
 
+    # ------------------------------------------------------------------------- searched
+
     def _search(self) -> None:
         """Every class and function that the file itself defines."""
-        for node in self._tree.body:
-            if not isinstance(node, (ast.ClassDef, ast.FunctionDef)) or not hasattr(self._module, node.name):
+        defined = [
+            node
+            for node in self._tree.body
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and hasattr(self.module, node.name)
+        ]
+        functions = [node.name for node in defined if isinstance(node, ast.FunctionDef)]
+        pairs = dict(_pairs(functions))
+        for node in defined:
+            if node.name in pairs.values():
                 continue
-            if self._is_half_of_a_pair(node):
-                continue
-            given = getattr(self._module, node.name)
-            record = _record_known_as(node.name, is_class=isinstance(node, ast.ClassDef))
-            if record is None:
+            is_class = isinstance(node, ast.ClassDef)
+            backward = pairs.get(node.name, "")
+            name = _base(node.name, FORWARD_WORDS[:2]) if backward else node.name
+            records = self._records(node.name, name, is_class=is_class or bool(backward))
+            if not records:
                 self.passed_over.append({"name": node.name, "reason": "no layer is known by this name"})
                 continue
-            misspelt = _misspelt(node, record)
-            convention, why_not = (NO_PARAMETERS, "") if misspelt else _convention(given, record)
-            if convention is None:
-                self.passed_over.append({"name": node.name, "reason": why_not})
-                continue
-            entry = {"name": node.name, "line": node.lineno, "record": record.name, "convention": convention}
-            self.found.append({**entry, "problem": misspelt})
+            problem = _misspelt(node, KNOWN[records[0]])
+            self.candidates.append(Candidate(node.name, node.lineno, records, backward, problem))
 
-    def _is_half_of_a_pair(self, node: ast.ClassDef | ast.FunctionDef) -> bool:
-        """Whether it is ``affine_forward`` or ``affine_backward`` where there are both; the first is what is found."""
-        if not isinstance(node, ast.FunctionDef) or not node.name.endswith((FORWARD, BACKWARD)):
-            return False
-        name = node.name.removesuffix(FORWARD).removesuffix(BACKWARD)
-        record = _record_known_as(name, is_class=True)
-        has_both = all(callable(getattr(self._module, name + suffix, None)) for suffix in (FORWARD, BACKWARD))
-        if record is None or not has_both or record.is_loss:
-            return False
-        if node.name.endswith(FORWARD):
-            entry = {"name": name, "line": node.lineno, "record": record.name, "convention": WITH_A_CACHE}
-            self.found.append({**entry, "problem": ""})
-        return True
+    def _records(self, name: str, base: str, *, is_class: bool) -> tuple[str, ...]:
+        """The names of the records that something of this name may be."""
+        if name in self._taken_for:
+            return (self._taken_for[name],)
+        for wanted in _readings(base):
+            known = [record for record in KNOWN.values() if wanted in record.known_as]
+            # A function without a backward is a function, if there is a record of one.
+            fitting = [r for r in known if (r.convention == "function") is not is_class]
+            if not is_class:
+                fitting += [r for r in known if r.convention == "layer" and not r.parameters]
+            if fitting:
+                functions = [r for r in fitting if r.convention == "function"]
+                return tuple(record.name for record in (functions or fitting))
+        return ()
 
 
-def _record_known_as(name: str, *, is_class: bool) -> LayerSpec | None:
+def _readings(name: str) -> Iterator[str]:
+    """A name in lower case without underscores; then without what people put around it."""
     wanted = name.lower().replace("_", "")
-    for record in RECORDS.values():
-        if wanted in record.known_as and is_class is (record.convention != "function"):
-            return record
-    return None
+    yield wanted
+    without_number = wanted.rstrip("0123456789")
+    yield without_number
+    words = [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
+    yield "".join(word for word in words if word not in AROUND)
+    for word in AROUND:
+        yield without_number.removeprefix(word).removesuffix(word)
+
+
+def _base(name: str, words: tuple[str, ...]) -> str:
+    """What is left of a name without one of the words before or after it; empty if it has none of them."""
+    wanted = name.lower().strip("_")
+    for word in words:
+        if word and wanted.endswith(word) and wanted != word:
+            return wanted.removesuffix(word).strip("_")
+        if word and wanted.startswith(word) and wanted != word:
+            return wanted.removeprefix(word).strip("_")
+    return ""
+
+
+def _pairs(functions: list[str]) -> Iterator[tuple[str, str]]:
+    """Names of functions that belong together: affine_forward and affine_backward, relu and relu_grad."""
+    for backward in functions:
+        base = _base(backward, BACKWARD_WORDS)
+        if base:
+            for forward in functions:
+                if forward != backward and base in (_base(forward, FORWARD_WORDS[:2]), forward.lower().strip("_")):
+                    yield forward, backward
+                    break
 
 
 def _misspelt(node: ast.ClassDef | ast.FunctionDef, record: LayerSpec) -> str:
@@ -133,67 +229,22 @@ def _misspelt(node: ast.ClassDef | ast.FunctionDef, record: LayerSpec) -> str:
     if record.convention != "layer" or not isinstance(node, ast.ClassDef) or node.bases:
         return ""
     methods = {n.name: n.lineno for n in node.body if isinstance(n, ast.FunctionDef)}
-    missing = [name for name in ("forward", "backward") if name not in methods]
-    if len(missing) != 1:
+    has = {"forward": methods.keys() & set(FORWARDS), "backward": methods.keys() & set(BACKWARDS)}
+    missing = [name for name, known in has.items() if not known]
+    if not missing:
+        return _misspelt_init(methods)
+    others = methods.keys() - {"forward", "backward"}
+    near = {name: difflib.get_close_matches(name, others, n=1) for name in missing}
+    if len(missing) == 2 and not all(near.values()):
         return ""
-    (near,) = difflib.get_close_matches(missing[0], methods.keys() - {"forward", "backward"}, n=1) or [""]
-    if not near:
-        return f"it has no method {missing[0]}"
-    return f"it has no method {missing[0]}; did you mean {near} (line {methods[near]})?"
+    return "; ".join(
+        f"it has no method {name}" + (f"; did you mean {hint[0]} (line {methods[hint[0]]})?" if hint else "")
+        for name, hint in near.items()
+    )
 
 
-def _convention(given: Any, record: LayerSpec) -> tuple[str | None, str]:
-    """How it is called, or why it cannot be told."""
-    if record.convention == "function":
-        return FUNCTION, ""
-    missing = [name for name in ("forward", "backward") if not hasattr(given, name)]
-    if record.convention == "network":
-        return None, "networks are not checked yet"
-    if len(missing) == 2:
-        return None, "it has neither forward nor backward"
-    required = [
-        p
-        for p in inspect.signature(given.__init__).parameters.values()
-        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-    ][1:]
-    if not record.parameters:
-        return (NO_PARAMETERS, "") if not required else (None, f"its constructor wants {len(required)} arguments")
-    if len(required) == len(record.parameters):
-        looks_like_sizes = any(word in required[0].name.lower() for word in ("in", "size", "dim", "n_", "fan"))
-        return (SIZES_GIVEN if looks_like_sizes else WEIGHTS_GIVEN), ""
-    return None, f"its constructor wants {len(required)} arguments, and {len(record.parameters)} parameters are known"
-
-
-def _with_weights(given: Any) -> Callable[..., Any]:
-    """A class that draws its own weights from sizes, with the weights of a case put in."""
-
-    def make(W: Any, b: Any) -> Any:
-        layer = given(*W.shape)
-        layer.W, layer.b = W, b
-        return layer
-
-    return make
-
-
-def _with_a_cache(record: LayerSpec, forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[..., Any]:
-    """``y, cache = forward(x, W, b)`` and ``dx, dW, db = backward(dout, cache)`` as a class."""
-
-    class Pair:
-        def __init__(self, *parameters: Any) -> None:
-            for name, values in zip(record.parameters, parameters, strict=True):
-                setattr(self, name, values)
-
-        def forward(self, *inputs: Any) -> Any:
-            y, self.cache = forward(*inputs, *(getattr(self, name) for name in record.parameters))
-            return y
-
-        def backward(self, dout: Any) -> Any:
-            returned = backward(dout, self.cache)
-            if not record.parameters:
-                return returned
-            inputs = len(record.differentiable_inputs)
-            for name, gradient in zip(record.parameters, returned[inputs:], strict=True):
-                setattr(self, record.gradient_name(name), gradient)
-            return returned[0] if inputs == 1 else tuple(returned[:inputs])
-
-    return Pair
+def _misspelt_init(methods: dict[str, int]) -> str:
+    if "__init__" in methods:
+        return ""
+    (near,) = difflib.get_close_matches("__init__", methods, n=1, cutoff=0.75) or [""]
+    return f"it has no __init__; did you mean {near} (line {methods[near]})?" if near.startswith("_") else ""

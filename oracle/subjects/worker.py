@@ -10,14 +10,18 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from oracle.catalog.records import RECORDS
-from oracle.subjects.in_process import CONVENTIONS
+from oracle.catalog.variants import KNOWN
+from oracle.subjects.conventions.calling import NETWORK, Calling
+from oracle.subjects.conventions.layer import ForeignLayer
+from oracle.subjects.conventions.network import ForeignNetwork
+from oracle.subjects.conventions.recognition import Told, UnknownCallingError
 from oracle.subjects.interface import Reply, SubjectError
 from oracle.subjects.source_file import SourceFile
-from oracle.subjects.wire import Array, BrokenMessageError, Message, receive, send
+from oracle.subjects.wire import KINDS, Array, BrokenMessageError, Message, receive, send
 
 #: Bytes of memory that a file may take, where the system offers a limit.
 MEMORY = 4 * 2**30
@@ -39,15 +43,32 @@ class Worker:
 
     def _load(self, text: Mapping[str, Any], arrays: Mapping[str, Any]) -> Message:
         self.path = str(Path(text["file"]).resolve())
-        self._file = SourceFile(text["file"], definitions_only=text["definitions_only"])
-        return Message({"found": self._file.found, "passed_over": self._file.passed_over, "notes": self._file.notes})
+        self._file = SourceFile(
+            text["file"], definitions_only=text["definitions_only"], taken_for=dict(text["taken_for"])
+        )
+        candidates = [asdict(candidate) for candidate in self._file.candidates]
+        return Message({"candidates": candidates, "passed_over": self._file.passed_over, "notes": self._file.notes})
+
+    def _recognise(self, text: Mapping[str, Any], arrays: Mapping[str, Any]) -> Message:
+        assert self._file is not None
+        (candidate,) = (c for c in self._file.candidates if c.name == text["name"])
+        try:
+            found = self._file.recognise(candidate, Told(**text["told"]), is_tried=text["is_tried"])
+        except UnknownCallingError as error:
+            return Message({"attempts": [], "reason": str(error)})
+        attempts = [{"record": name, "calling": attempt.calling.to_json()} for name, attempt in found]
+        values = {
+            str(n): a.value for n, (_, a) in enumerate(found) if a.value is not None and a.value.dtype.kind in KINDS
+        }
+        return Message({"attempts": attempts, "reason": ""}, {"values": values})
 
     def _open(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
         assert self._file is not None
-        record = RECORDS[text["record"]]
-        factory = self._file.factory(text["name"], record, text["convention"])
+        calling = Calling.from_json(text["calling"])
+        record = calling.applied_to(KNOWN[text["record"]])
+        kind = ForeignNetwork if calling.kind == NETWORK else ForeignLayer
         number = len(self._instances)
-        self._instances[number] = CONVENTIONS[record.convention](record, factory, arrays["parameters"])
+        self._instances[number] = kind(record, self._file.module, text["name"], calling, arrays["parameters"])
         return Message({"instance": number})
 
     def _forward(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
@@ -66,6 +87,24 @@ class Worker:
 
     def _set_parameters(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
         self._instances[text["instance"]].set_parameters(arrays["parameters"])
+        return Message({})
+
+    def _trace(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
+        traces = self._instances[text["instance"]].trace(arrays["inputs"])
+        if traces is None:
+            return Message({"layers": None})
+        groups = {}
+        for number, trace in enumerate(traces):
+            gradients = {f"gradient {n}": values for n, values in enumerate(trace.gradients)}
+            groups[str(number)] = {"x": trace.x, "y": trace.y, "dout": trace.dout, "dx": trace.dx, **gradients}
+        return Message({"layers": len(traces)}, groups)
+
+    def _numerical_gradient(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
+        return Message({}, {"values": self._instances[text["instance"]].numerical_gradient(arrays["inputs"])})
+
+    def _assign_parameter(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
+        for name, values in arrays["parameters"].items():
+            self._instances[text["instance"]].assign_parameter(name, values)
         return Message({})
 
     def _recall(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:

@@ -26,23 +26,37 @@ def _class_targets(t: Tensor) -> Tensor:
     return t if t.dtype == torch.int64 else t.to(torch.float64)
 
 
-def cross_entropy_error(y: Tensor, t: Tensor) -> Tensor:
+def cross_entropy_error(y: Tensor, t: Tensor, *, over: str = "rows") -> Tensor:
     """Of probabilities. ``F.nll_loss`` takes labels only; other targets are weights of the logarithms."""
     log_y = torch.log(y)
     if t.dtype == torch.int64:
-        return F.nll_loss(log_y, t)
-    return -torch.sum(log_y * t, dim=-1).mean()
+        return F.nll_loss(log_y, t, reduction="sum") / _count(y, over)
+    return -torch.sum(log_y * t) / _count(y, over)
 
 
-def softmax_cross_entropy(x: Tensor, t: Tensor) -> Tensor:
-    return F.cross_entropy(x, _class_targets(t))
+def softmax_cross_entropy(x: Tensor, t: Tensor, *, over: str = "rows") -> Tensor:
+    if over == "rows":
+        return F.cross_entropy(x, _class_targets(t))
+    return F.cross_entropy(x, _class_targets(t), reduction="sum") / _count(x, over)
 
 
-def half_squared_error(x: Tensor, t: Tensor) -> Tensor:
-    rows = x.shape[0] if x.ndim > 1 else 1
-    return F.mse_loss(x, t, reduction="sum") / (2 * rows)
+def half_squared_error(x: Tensor, t: Tensor, *, over: str = "rows") -> Tensor:
+    return F.mse_loss(x, t, reduction="sum") / (2 * _count(x, over))
 
 
-def binary_cross_entropy(x: Tensor, t: Tensor) -> Tensor:
-    rows = x.shape[0] if x.ndim > 1 else 1
-    return F.binary_cross_entropy_with_logits(x, t, reduction="sum") / rows
+def squared_error(x: Tensor, t: Tensor, *, over: str = "entries") -> Tensor:
+    return F.mse_loss(x, t, reduction="sum") / _count(x, over)
+
+
+def binary_cross_entropy(x: Tensor, t: Tensor, *, over: str = "rows") -> Tensor:
+    return F.binary_cross_entropy_with_logits(x, t, reduction="sum") / _count(x, over)
+
+
+def binary_cross_entropy_error(y: Tensor, t: Tensor, *, over: str = "rows") -> Tensor:
+    """``F.binary_cross_entropy`` would clamp its logarithms."""
+    return -torch.sum(t * torch.log(y) + (1 - t) * torch.log1p(-y)) / _count(y, over)
+
+
+def _count(x: Tensor, over: str) -> int:
+    """What a sum over all entries of a batch is divided by."""
+    return {"rows": x.shape[0] if x.ndim > 1 else 1, "entries": x.numel(), "nothing": 1}[over]

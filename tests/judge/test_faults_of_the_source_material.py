@@ -467,7 +467,7 @@ FAULTS = [
         "SoftmaxWithLoss takes labels of shape (N, 1)",
         "SoftmaxWithLoss",
         SoftmaxWithLossThatCountsEntries,
-        verdict="forward wrong",
+        verdict="hazard",
         check="column_labels_are_refused",
         says="labels of shape (N, 1) are taken for something else without a word",
         drawn={**MODERATE, "targets": "labels", "corners": ["ordinary"]},

@@ -118,7 +118,10 @@ class Affine:
 
 @pytest.mark.parametrize(
     ("signature", "body"),
-    [("W, b", "self.W, self.b = W, b"), ("input_size, output_size", "self.W, self.b = np.ones((1, 1)), 0")],
+    [
+        ("W, b", "self.W, self.b = W, b"),
+        ("input_size, output_size", "self.W, self.b = np.ones((input_size, output_size)), np.zeros(output_size)"),
+    ],
     ids=["weights given", "sizes given"],
 )
 def test_affine_is_understood_with_weights_and_with_sizes(checked, signature, body):
@@ -165,22 +168,25 @@ def relu_backward(dout, cache):
 def test_functions_with_a_cache_are_understood(checked):
     status, subjects, _ = checked(imports(CACHED))
     assert status == 0
-    assert {name: subject["verdict"] for name, subject in subjects.items()} == {"affine": "right", "relu": "right"}
+    assert {name: subject["verdict"] for name, subject in subjects.items()} == {
+        "affine_forward": "right",
+        "relu_forward": "right",
+    }
     assert {subject["convention"] for subject in subjects.values()} == {"functions with a cache"}
 
 
 @pytest.mark.parametrize(
     ("right", "wrong", "name", "cause_id"),
     [
-        ("db = dout.sum(axis=0)", "db = dout.sum(axis=1)", "affine", "summed_over_the_wrong_axis"),
+        ("db = dout.sum(axis=0)", "db = dout.sum(axis=1)", "affine_forward", "summed_over_the_wrong_axis"),
         (
             "dw = x.reshape(x.shape[0], -1).T.dot(dout)",
             "dw = dout.T.dot(x.reshape(x.shape[0], -1))",
-            "affine",
+            "affine_forward",
             "transposed",
         ),
-        ("dout * (cache > 0)", "dout * (dout > 0)", "relu", "mask_from_upstream_gradient"),
-        ("dout * (cache > 0)", "(cache > 0) * 1.0", "relu", "upstream_gradient_ignored"),
+        ("dout * (cache > 0)", "dout * (dout > 0)", "relu_forward", "mask_from_upstream_gradient"),
+        ("dout * (cache > 0)", "(cache > 0) * 1.0", "relu_forward", "upstream_gradient_ignored"),
     ],
 )
 def test_fault_in_a_function_with_a_cache_is_named(checked, right, wrong, name, cause_id):

@@ -1,0 +1,178 @@
+"""A layer or a loss of somebody's file, called the way that its `Calling` says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from oracle.catalog.record import BATCH, LayerSpec
+from oracle.subjects.conventions.calling import CLASS, MEAN, UPDATE, Calling
+from oracle.subjects.conventions.places import read, replace_everywhere, write
+from oracle.subjects.in_process import _Instance
+from oracle.subjects.interface import Array, SubjectError
+
+#: The learning rate given to a layer that updates itself: W − 2⁴⁰ dW holds dW to the last digit, and little else.
+LEARNING_RATE = 2.0**40
+
+
+class ForeignLayer(_Instance):
+    """An instance. The arrays that it is handed are views of the caller's, so that what it writes is seen there."""
+
+    def __init__(self, record: LayerSpec, module: Any, name: str, calling: Calling, given: Mapping[str, Array]) -> None:
+        super().__init__(record)
+        self._module, self._name, self.calling = module, name, calling
+        self._axes = {a.name: a.axes for a in record.arguments}
+        self._axes["dout"] = tuple(record.output_shape) if not isinstance(record.output_shape, str) else ()
+        self._given = dict(given)
+        self._known: dict[str, Any] = {}
+        self._rows = 1
+        self._make()
+
+    def set_parameters(self, parameters: Mapping[str, Array]) -> None:
+        self._given.update(parameters)
+        self._make()
+
+    # ------------------------------------------------------------------------- made
+
+    def _make(self) -> None:
+        try:
+            self._object = self._made()
+        except Exception as error:
+            raise SubjectError("the constructor", error) from error
+
+    def _made(self) -> Any:
+        calling, updates = self.calling, UPDATE in self.calling.gradients.values()
+        # What a layer does to parameters that it updates itself is its business: it gets copies.
+        own = {n: np.array(v) if updates else v for n, v in self._given.items()}
+        self._known = {name: self.outward(name, values) for name, values in own.items()}
+        if calling.kind != CLASS:
+            functions = {n: getattr(self._module, n) for n in (calling.forward, calling.backward) if n}
+            return SimpleNamespace(**functions)
+        sizes = {
+            axis: side
+            for name, values in own.items()
+            for axis, side in zip(self._axes[name], values.shape, strict=True)
+        }
+        handed = {**self._known, **sizes, "lr": LEARNING_RATE}
+        made = getattr(self._module, self._name)(*(handed[name] for name in calling.made_from))
+        if not set(calling.made_from) & set(own):
+            for name, place in calling.parameters.items():
+                old = read(place, {"self": made})
+                replace_everywhere(made, old, self._known[name])
+                write(place, {"self": made}, self._known[name])
+        if calling.learning_rate:
+            write(calling.learning_rate, {"self": made, "module": self._module}, LEARNING_RATE)
+        return made
+
+    # ------------------------------------------------------------------------- called
+
+    def call_forward(self, inputs: Mapping[str, Array]) -> Any:
+        """Forward alone: what it returned."""
+        self._known.update({name: self.outward(name, values) for name, values in inputs.items()})
+        first = np.asarray(next(iter(inputs.values())))
+        self._rows = len(first) if first.ndim > 1 else 1
+        forward = getattr(self._object, self.calling.forward)
+        self._known["forward"] = forward(*(self._known[name] for name in self.calling.forward_takes))
+        return self._known["forward"]
+
+    def _first_output(self, inputs: Mapping[str, Array]) -> Any:
+        returned = self.call_forward(inputs)
+        roots = {"self": self._object, "returned": returned}
+        if self.calling.cache:
+            self._known["cache"] = read(self.calling.cache, roots)
+        value = np.mean(returned) if self.calling.output == MEAN else read(self.calling.output, roots)
+        return self.inward("dout", value)
+
+    def call_backward(self, dout: Array) -> Any:
+        """Backward alone: what it returned."""
+        calling = self.calling
+        handed = {**self._known, "dout": self.outward("dout", dout), "lr": LEARNING_RATE}
+        if "output" in calling.backward_takes:
+            handed["output"] = read("self.output", {"self": self._object})
+        if calling.zero_grad:
+            getattr(self._object, calling.zero_grad)()
+        if not calling.backward:
+            return handed["forward"]
+        return getattr(self._object, calling.backward)(*(handed[name] for name in calling.backward_takes))
+
+    def _backward(self, dout: Array) -> dict[str, Any]:
+        calling = self.calling
+        before = self._before_update()
+        returned = self.call_backward(dout)
+        roots = {"self": self._object, "returned": returned}
+        gradients: dict[str, Any] = {}
+        for name, place in zip(self.record.differentiable_inputs, calling.input_gradients, strict=True):
+            gradients[self.record.gradient_name(name)] = self.inward(name, self._read(place, roots, name))
+        for name in self.record.parameters:
+            place = calling.gradients[name]
+            found = self._updated(name, before) if place == UPDATE else self._read(place, roots, name)
+            gradients[self.record.gradient_name(name)] = self._gradient(name, found)
+        if before:
+            self._put_back(before)
+        return gradients
+
+    def _read(self, place: str, roots: Mapping[str, Any], name: str) -> Any:
+        try:
+            found = read(place, roots)
+        except (AttributeError, KeyError, IndexError, TypeError) as error:
+            raise AttributeError(f"the gradient of {name} is not in {place} after backward") from error
+        if found is None:
+            raise TypeError(f"the gradient of {name} is None ({place})")
+        return found
+
+    def _gradient(self, name: str, found: Any) -> Any:
+        found = self.inward(name, found)
+        if self.calling.averages_gradients:
+            return np.asarray(found) * self._rows
+        return np.array(found) if self.calling.writes_in_place else found
+
+    # ------------------------------------------------------------------------- updates inside backward
+
+    def _before_update(self) -> dict[str, Array]:
+        if UPDATE not in self.calling.gradients.values():
+            return {}
+        return {name: np.array(read(place, {"self": self._object})) for name, place in self.calling.parameters.items()}
+
+    def _updated(self, name: str, before: Mapping[str, Array]) -> Array:
+        after = np.asarray(read(self.calling.parameters[name], {"self": self._object}))
+        return np.asarray((before[name] - after) / LEARNING_RATE)
+
+    def _put_back(self, before: Mapping[str, Array]) -> None:
+        for name, values in before.items():
+            place = self.calling.parameters[name]
+            replace_everywhere(self._object, read(place, {"self": self._object}), values)
+            write(place, {"self": self._object}, values)
+
+    def _parameters(self) -> dict[str, Array]:
+        if UPDATE in self.calling.gradients.values() or self.calling.kind != CLASS:
+            return dict(self._given)
+        roots = {"self": self._object}
+        kept = {name: self.inward(name, read(place, roots)) for name, place in self.calling.parameters.items()}
+        return {**self._given, **kept}
+
+    # ------------------------------------------------------------------------- which way arrays lie
+
+    def outward(self, name: str, values: Array) -> Array:
+        """An array of the record's as the layer wants it: a view."""
+        if self._is_turned(name, values):
+            return values.T
+        if self._axes.get(name) == ("M",) and self.calling.bias_shape != "(M,)" and np.ndim(values) == 1:
+            return values.reshape((1, -1) if self.calling.bias_shape == "(1, M)" else (-1, 1))
+        return values
+
+    def inward(self, name: str, values: Any) -> Any:
+        """The way back; what has another shape than it should have stays as it is, to be seen."""
+        if self._is_turned(name, values):
+            return values.T
+        if self._axes.get(name) == ("M",) and self.calling.bias_shape != "(M,)" and np.ndim(values) == 2:
+            along = 0 if self.calling.bias_shape == "(1, M)" else 1
+            return values.reshape(-1) if values.shape[along] == 1 else values
+        return values
+
+    def _is_turned(self, name: str, values: Any) -> bool:
+        axes = self._axes.get(name, ())
+        turned = self.calling.in_columns if BATCH in axes else self.calling.out_first
+        return turned and len(axes) == 2 and isinstance(values, np.ndarray) and values.ndim == 2

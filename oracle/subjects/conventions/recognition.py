@@ -1,0 +1,551 @@
+"""Recognising by trying: which way of making and calling a layer works, on arrays whose sides are all different.
+
+Every plausible `Calling` is tried on one small forward and backward. What fits best, by whether it runs and by the
+shapes that come back, is taken; where several fit equally well, the first, which is the commonest. Which of several
+losses a loss is cannot be seen from shapes: all that fit are given back with the value they gave, and whoever knows the
+definitions decides.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from oracle.catalog.case import Arrays, Case, materialise
+from oracle.catalog.record import ANY, BATCH, BROADCAST, LayerSpec
+from oracle.subjects.conventions.calling import CLASS, FUNCTION, FUNCTIONS, MEAN, UPDATE, Calling
+from oracle.subjects.conventions.layer import ForeignLayer
+from oracle.subjects.conventions.places import (
+    AFTER,
+    BEFORE,
+    CONTAINERS,
+    INPUT_GRADIENTS,
+    LEARNING_RATES,
+    OUTPUTS,
+    container_name,
+    is_named_for,
+    is_named_for_gradient,
+    last_name,
+    places_in,
+    plain,
+    read,
+)
+from oracle.subjects.interface import Array
+
+#: Names of methods, the usual ones first.
+FORWARDS = ("forward", "calculate", "__call__", "fwd", "forward_pass", "forward_propagation", "feedforward", "loss")
+BACKWARDS = ("backward", "bwd", "backward_pass", "backward_propagation", "backprop", "back", "gradient", "grad")
+ZERO_GRADS = ("zero_grad", "zero_grads", "zero_gradients", "reset_grad", "reset_grads", "reset_gradients")
+#: How targets are called.
+TARGETS = ("t", "target", "targets", "label", "labels", "ytrue", "truth", "truelabels", "ylabels", "teacher")
+#: Words in the name of a constructor's argument that mean a number of inputs, or of outputs.
+SIZES = ("in", "out", "size", "dim", "features", "units", "neurons", "fan", "hidden", "nodes", "width")
+OUTPUT_SIZES = ("out", "units", "neurons", "hidden")
+#: Sides of the probe, all different: N first.
+SIDES = (5, 3, 4, 6, 2)
+
+
+#: What is asked first of every way: that it can be made, that forward runs, that its output has the right shape.
+CALLED = ("made", "forward runs", "output fits")
+
+
+class UnknownCallingError(Exception):
+    """Why it cannot be told how something is made or called."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What the user says of a layer where it cannot be guessed; None for what is not said."""
+
+    gradients: Mapping[str, str] | None = None
+    in_columns: bool | None = None
+    out_first: bool | None = None
+    averages_gradients: bool = False
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Told:
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A calling that was tried: how well it fitted (each True counts), and what forward gave.
+
+    ``is_own_slope``: whether the gradient of a loss is the slope of its own forward.
+    """
+
+    calling: Calling
+    fits: tuple[bool, ...]
+    value: Array | None
+    is_own_slope: bool = False
+
+
+def probe(record: LayerSpec) -> Arrays:
+    """A small case of the record with sides that are all different; targets are one-hot."""
+    axes = sorted({axis for a in record.arguments for axis in a.axes}, key=lambda axis: (axis != BATCH, axis))
+    sizes = dict(zip(axes, SIDES, strict=False))
+    anything = (3, 4)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for a in record.arguments:
+        shapes[a.name] = anything if a.shape in (ANY, BROADCAST) else tuple(sizes[axis] for axis in a.axes)
+    has_axes = isinstance(record.output_shape, tuple)
+    shapes["dout"] = tuple(sizes[axis] for axis in record.output_shape) if has_axes else anything
+    targets = record.target_forms[0] if record.target_forms else ""
+    return materialise(Case(record.name, "float64", tuple(shapes.items()), targets=targets, seed=20), record)
+
+
+def attempts_at(module: Any, name: str, record: LayerSpec, candidates: list[Calling], told: Told) -> list[Attempt]:
+    """Those of the candidates that fit best, each with its places filled in. Raises UnknownCallingError."""
+    tried: list[Attempt] = []
+    reasons: list[UnknownCallingError] = []
+    for calling in candidates:
+        try:
+            tried.append(_attempt(module, name, record, calling, told))
+        except UnknownCallingError as error:
+            reasons.append(error)
+    if not tried:
+        raise reasons[0]
+    best = max(sum(attempt.fits) for attempt in tried)
+    fitting = [attempt for attempt in tried if sum(attempt.fits) == best]
+    # What backward of a loss wants to be given is settled by its slope; nothing else is, or a wrong sign would be taken
+    # for targets that come first.
+    return [
+        a
+        for a in fitting
+        if a.is_own_slope
+        or not any(b.is_own_slope and b.calling.forward_takes == a.calling.forward_takes for b in fitting)
+    ]
+
+
+def untried(calling: Calling, record: LayerSpec) -> Attempt:
+    """A calling for what does harm, or raises, when it is called: with the usual places where none are known."""
+    places = {name: f"self.{name}" for name in record.parameters} if calling.kind == CLASS else {}
+    gradients = {name: f"self.{record.gradient_name(name)}" for name in record.parameters}
+    several = len(record.differentiable_inputs) > 1
+    inputs = tuple(f"returned[{n}]" for n in range(len(record.differentiable_inputs))) if several else ("returned",)
+    calling = replace(
+        calling,
+        parameters=calling.parameters or places,
+        gradients=calling.gradients or gradients,
+        input_gradients=calling.input_gradients if len(calling.input_gradients) == len(inputs) else inputs,
+    )
+    return Attempt(calling, (), None)
+
+
+# --------------------------------------------------------------------------- candidates
+
+
+def callings_of_class(given: type, record: LayerSpec, told: Told) -> list[Calling]:
+    """The plausible ways to make and call a class, the commonest first. Raises UnknownCallingError."""
+    forward = next((n for n in FORWARDS if callable(getattr(given, n, None))), None)
+    backward = next((n for n in BACKWARDS if callable(getattr(given, n, None))), None)
+    if hasattr(given, "calculate") and record.is_loss:
+        forward = "calculate"
+    if forward is None and backward is None:
+        raise UnknownCallingError("it has neither forward nor backward")
+    forward, backward = forward or "forward", backward or "backward"
+    zero_grad = next((n for n in ZERO_GRADS if hasattr(given, n)), "")
+    found: list[Calling] = []
+    for made_from in _makings(given, record):
+        for forward_takes in _forward_arguments(getattr(given, forward, None), record, bool(made_from)):
+            for backward_takes in _backward_arguments(getattr(given, backward, None), record):
+                calling = Calling(CLASS, forward, backward, made_from, forward_takes, backward_takes)
+                found += _orientations(replace(calling, zero_grad=zero_grad), record, told)
+    return found
+
+
+def callings_of_function(function: Callable[..., Any], record: LayerSpec, told: Told) -> list[Calling]:
+    """The same for a function that has no backward."""
+    name = function.__name__
+    ways = [
+        Calling(FUNCTION, name, "", (), takes, ()) for takes in _forward_arguments(function, record, False, bound=False)
+    ]
+    return [turned for calling in ways for turned in _orientations(calling, record, told)]
+
+
+def callings_of_functions(
+    forward: Callable[..., Any], backward: Callable[..., Any] | None, record: LayerSpec, told: Told
+) -> list[Calling]:
+    """The same for a pair of functions, or for one that returns a loss and its gradient together."""
+    found: list[Calling] = []
+    for forward_takes in _forward_arguments(forward, record, False, bound=False):
+        if backward is None:
+            calling = Calling(FUNCTIONS, forward.__name__, "", (), forward_takes, (), "returned[0]")
+            found += _orientations(replace(calling, input_gradients=("returned[1]",)), record, told)
+            continue
+        for backward_takes in _backward_arguments(backward, record, bound=False):
+            calling = Calling(FUNCTIONS, forward.__name__, backward.__name__, (), forward_takes, backward_takes)
+            found += _orientations(calling, record, told)
+    return found
+
+
+def _orientations(calling: Calling, record: LayerSpec, told: Told) -> Iterator[Calling]:
+    has_weights = any(len(a.axes) == 2 for a in record.of_role("parameter"))
+    has_batch = any(BATCH in a.axes for a in record.arguments)
+    # Without a weight the shapes do not tell rows from columns: a softmax along the wrong axis would be taken for one
+    # in columns.
+    columns = (told.in_columns,) if told.in_columns is not None else (False, True) if has_weights else (False,)
+    out_first = (told.out_first,) if told.out_first is not None else (False, True)
+    for in_columns, first in itertools.product(
+        columns if has_batch else (False,), out_first if has_weights else (False,)
+    ):
+        turned = replace(calling, in_columns=in_columns, out_first=first, averages_gradients=told.averages_gradients)
+        is_given = set(record.parameters) & {*calling.made_from, *calling.forward_takes}
+        shapes = ("(M, 1)", "(M,)", "(1, M)") if in_columns else ("(M,)", "(1, M)")
+        yield from (replace(turned, bias_shape=shape) for shape in (shapes if is_given else ("(M,)",)))
+
+
+def required_arguments(function: Callable[..., Any], *, bound: bool = True) -> list[str]:
+    """The names of the arguments that must be given by position, without ``self``."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        return []
+    required = [
+        p.name for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    return required[1:] if bound else required
+
+
+def _takes_learning_rate(function: Callable[..., Any]) -> str | None:
+    """The last of its arguments, if that is a learning rate, required or not."""
+    names = list(inspect.signature(function).parameters)
+    return names[-1] if names and plain(names[-1]) in LEARNING_RATES else None
+
+
+def _makings(given: type, record: LayerSpec) -> list[tuple[str, ...]]:
+    required = required_arguments(given, bound=False)
+    rate = tuple("lr" for name in required[-1:] if plain(name) in LEARNING_RATES)
+    rest = required[: len(required) - len(rate)]
+    if not record.parameters or not rest:
+        if rest:
+            raise UnknownCallingError(f"its constructor wants {len(rest)} arguments ({', '.join(rest)})")
+        return [rate]
+    if len(rest) != len(record.parameters):
+        raise UnknownCallingError(
+            f"its constructor wants {len(rest)} arguments ({', '.join(rest)}), and {len(record.parameters)} parameters "
+            f"({', '.join(record.parameters)}) are known"
+        )
+    sizes = record.of_role("parameter")[0].axes
+    inverted = tuple(reversed(sizes))
+    if any(word in plain(rest[0]) for word in OUTPUT_SIZES):
+        sizes, inverted = inverted, sizes
+    weights_first = not any(word in plain(rest[0]) for word in SIZES)
+    ways = [record.parameters, sizes, inverted] if weights_first else [sizes, inverted, record.parameters]
+    return [(*way, *rate) for way in ways]
+
+
+def _forward_arguments(
+    function: Any, record: LayerSpec, has_parameters: bool, *, bound: bool = True
+) -> list[tuple[str, ...]]:
+    inputs = tuple(a.name for a in record.arguments if a.role != "parameter")
+    if function is None:
+        return [inputs]
+    required = required_arguments(function, bound=bound)
+    orders = [inputs]
+    if len(inputs) == 2 and record.target_forms and len(required) >= 2:
+        # By their names, where those tell: values do not for a squared error.
+        is_target = [plain(name) in TARGETS for name in required[:2]]
+        if is_target[0] and not is_target[1]:
+            orders = [inputs[::-1]]
+        elif not any(is_target):
+            orders.append(inputs[::-1])
+    if record.parameters and not has_parameters and len(required) > len(inputs):
+        return [(*order, *record.parameters) for order in orders]
+    return orders
+
+
+def _backward_arguments(function: Any, record: LayerSpec, *, bound: bool = True) -> list[tuple[str, ...]]:
+    if function is None:
+        return [("dout",)]
+    required = required_arguments(function, bound=bound)
+    everything = list(inspect.signature(function).parameters)[1 if bound else 0 :]
+    rate = ("lr",) if _takes_learning_rate(function) else ()
+    required = [name for name in required if plain(name) not in LEARNING_RATES]
+    inputs = tuple(a.name for a in record.arguments if a.role != "parameter")
+    if not required:
+        takes_one = bool(everything) and not rate
+        return [("dout",)] if takes_one or not record.is_loss else [()]
+    if len(required) == 1:
+        if "cache" in plain(required[0]):
+            return [("cache",)]
+        return [("dout", *rate)]
+    if record.is_loss and len(required) == 2 and "cache" not in plain(required[1]):
+        way = inputs[::-1] if plain(required[0]) in TARGETS else inputs
+        return [("output", way[1]), way] if plain(required[0]).startswith("d") else [way, ("output", way[1])]
+    if len(required) == 2:
+        first_is_cache = "cache" in plain(required[0])
+        return [("cache", "dout")] if first_is_cache else [("dout", "cache"), ("dout", inputs[0])]
+    # Everything that forward took, once more.
+    again = (*inputs, *record.parameters)
+    return [("dout", *again[: len(required) - 1])]
+
+
+# --------------------------------------------------------------------------- trying
+
+
+def _attempt(module: Any, name: str, record: LayerSpec, calling: Calling, told: Told) -> Attempt:
+    given = probe(record)
+    fits: list[bool] = []
+    value = None
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            calling = _with_parameters(module, name, record, calling, given)
+            fits.append(True)
+            calling, layer, value = _forward(module, name, record, calling, given)
+            fits += [True, np.shape(value) == given.dout.shape]
+            if not record.has_backward:
+                return Attempt(calling, tuple(fits), np.asarray(value))
+            calling = _with_gradients(layer, record, calling, given, told)
+            gradients = layer._backward(given.dout)
+            fits.append(True)
+            fits += _shapes_fit(record, gradients, given)
+            calling = replace(calling, writes_in_place=_writes_in_place(layer, record, calling, given))
+            is_own_slope = record.is_loss and _is_own_slope(layer, record, given)
+        except UnknownCallingError:
+            raise
+        except Exception:
+            calling = untried(calling, record).calling
+            return Attempt(calling, tuple(fits), None if value is None else np.asarray(value))
+    return Attempt(calling, tuple(fits), np.asarray(value), is_own_slope)
+
+
+def _with_parameters(module: Any, name: str, record: LayerSpec, calling: Calling, given: Arrays) -> Calling:
+    """With the places of its parameters, where it keeps them; which way a weight lies is seen from one of its own."""
+    if calling.kind != CLASS or not record.parameters:
+        return calling
+    layer = ForeignLayer(record, module, name, calling, given.parameters)
+    held = dict(places_in(layer._object, "self"))
+    places: dict[str, str] = {}
+    for a in record.of_role("parameter"):
+        values = given.parameters[a.name]
+        if a.name in calling.made_from:
+            same = [p for p, kept in held.items() if kept.size == values.size and np.shares_memory(kept, values)]
+            same = same or [p for p, kept in held.items() if np.array_equal(kept.reshape(-1), values.reshape(-1))]
+        else:
+            like = [p for p, kept in held.items() if sorted(s for s in kept.shape if s > 1) == sorted(values.shape)]
+            same = [p for p in like if is_named_for(last_name(p), a.name, values.ndim)]
+            same = same or [p for p in like if not _sounds_like_a_gradient(p)]
+            if not same:
+                if a.name in calling.forward_takes:
+                    continue
+                raise UnknownCallingError(f"no array like {a.name} {values.shape} was found among its attributes")
+            calling = _lying_as(calling, a.name, held[same[0]], values)
+        if same:
+            places[a.name] = same[0]
+    rate = next((p for p in _learning_rates(layer._object, module)), "")
+    return replace(calling, parameters=places, learning_rate=rate)
+
+
+def _lying_as(calling: Calling, name: str, kept: Array, values: Array) -> Calling:
+    if kept.ndim == 2 and values.ndim == 1:
+        return replace(calling, bias_shape="(1, M)" if kept.shape[0] == 1 else "(M, 1)")
+    if kept.ndim == 2 and kept.shape != values.shape and calling.out_first is False:
+        return replace(calling, out_first=True)
+    return calling
+
+
+def _sounds_like_a_gradient(place: str) -> bool:
+    name = plain(last_name(place))
+    return any(name.startswith(mark) for mark in BEFORE) or any(name.endswith(mark) for mark in AFTER)
+
+
+def _learning_rates(made: Any, module: Any) -> Iterator[str]:
+    for held, root in ((made, "self"), (module, "module")):
+        yield from (
+            f"{root}.{name}"
+            for name, value in vars(held).items()
+            if plain(name) in LEARNING_RATES and isinstance(value, float)
+        )
+
+
+def _forward(
+    module: Any, name: str, record: LayerSpec, calling: Calling, given: Arrays
+) -> tuple[Calling, ForeignLayer, Array]:
+    """One forward, with the place where its output is. Targets may be wanted as labels."""
+    errors: list[Exception] = []
+    for inputs in _forms(record, given):
+        try:
+            layer = ForeignLayer(record, module, name, calling, given.parameters)
+            value = layer.call_forward(inputs)
+            layer.calling = calling = _with_output(layer, value, record, calling, given)
+            value = layer._first_output(inputs)
+        except Exception as error:
+            errors.append(error)
+            continue
+        return calling, layer, value
+    raise errors[0]
+
+
+def _with_output(layer: ForeignLayer, returned: Any, record: LayerSpec, calling: Calling, given: Arrays) -> Calling:
+    """With the place of the output, and of the cache that functions hand on."""
+    if calling.output != "returned":
+        return calling
+    if returned is None:
+        place = _first_named(layer._object, OUTPUTS, given.dout.shape)
+        if not place:
+            raise TypeError(f"{calling.forward} returned None, and no attribute holds an output")
+        return replace(calling, output=place)
+    if isinstance(returned, tuple) and len(returned) == 2:
+        return replace(calling, output="returned[0]", cache="returned[1]")
+    if not isinstance(returned, (np.ndarray, np.number, int, float)):
+        raise TypeError(f"{calling.forward} returned {type(returned).__name__}; an array is required")
+    is_for_each_sample = record.output_shape == () and np.ndim(returned) == 1
+    return replace(calling, output=MEAN) if is_for_each_sample else calling
+
+
+def _forms(record: LayerSpec, given: Arrays) -> list[dict[str, Array]]:
+    """The inputs with one-hot targets, and with labels where the record knows them."""
+    forms = [dict(given.inputs)]
+    if record.has_class_targets:
+        (target,) = record.of_role("target")
+        forms.append({**given.inputs, target.name: given.inputs[target.name].argmax(axis=-1)})
+    return forms
+
+
+def _first_named(made: Any, names: tuple[str, ...], shape: tuple[int, ...]) -> str:
+    """The place of an array of that shape, either way round, with the first of the names that there is; or empty."""
+    fitting = [p for p, kept in places_in(made, "self", depth=1) if kept.shape in (shape, shape[::-1])]
+    return next((p for name in names for p in fitting if plain(last_name(p)) == name), "")
+
+
+def _with_gradients(layer: ForeignLayer, record: LayerSpec, calling: Calling, given: Arrays, told: Told) -> Calling:
+    """With the places of all gradients, seen from what a backward returns and leaves behind."""
+    if not calling.backward:
+        return calling
+    before = {place: np.array(kept) for place, kept in places_in(layer._object, "self")}
+    returned = layer.call_backward(given.dout)
+    parts = dict(_parts(returned, "returned"))
+    differentiable = [a for a in record.arguments if a.role != "target"]
+    of_inputs: dict[str, str] = {}
+    of_parameters: dict[str, str] = {}
+    for position, a in enumerate(differentiable):
+        shape = np.shape(layer.outward(a.name, {**given.inputs, **given.parameters}[a.name]))
+        place = _in_what_was_returned(parts, shape, position, len(differentiable), a.name, len(a.axes))
+        if a.role == "input":
+            attribute = _first_named(layer._object, INPUT_GRADIENTS, shape)
+            of_inputs[a.name] = (attribute or "returned") if returned is None else place or "returned"
+        else:
+            known = (told.gradients or {}).get(a.name)
+            left = _left_behind(layer._object, a.name, len(a.axes), record, before, shape, calling)
+            of_parameters[a.name] = known or left or place or f"self.d{a.name}"
+    calling = replace(calling, input_gradients=tuple(of_inputs.values()), gradients=of_parameters)
+    layer.calling = calling
+    if UPDATE in of_parameters.values():
+        # It has updated itself by now.
+        layer.set_parameters({})
+        layer._first_output(_working(layer, record, given))
+    return calling
+
+
+def _working(layer: ForeignLayer, record: LayerSpec, given: Arrays) -> dict[str, Array]:
+    for inputs in _forms(record, given):
+        try:
+            layer._first_output(inputs)
+        except Exception:
+            continue
+        return inputs
+    return dict(given.inputs)
+
+
+def _parts(returned: Any, place: str) -> Iterator[tuple[str, Array]]:
+    """The arrays in what backward returned."""
+    if isinstance(returned, (np.ndarray, np.number, float)):
+        yield place, np.asarray(returned)
+    elif isinstance(returned, Mapping):
+        for key, value in returned.items():
+            yield from _parts(value, f"{place}[{key!r}]")
+    elif isinstance(returned, (list, tuple)):
+        for index, value in enumerate(returned):
+            yield from _parts(value, f"{place}[{index}]")
+
+
+def _in_what_was_returned(
+    parts: Mapping[str, Array], shape: tuple[int, ...], position: int, count: int, name: str, axes: int
+) -> str:
+    named = [p for p in parts if last_name(p) and is_named_for_gradient(last_name(p), name, axes)]
+    named = named or [p for p in parts if last_name(p) and is_named_for(last_name(p), name, axes)]
+    if named:
+        return named[0]
+    fitting = [p for p, values in parts.items() if values.shape == shape]
+    if len(parts) == count:
+        in_order = list(parts)[position]
+        return in_order if len(fitting) != 1 else fitting[0]
+    return fitting[0] if fitting else ""
+
+
+def _left_behind(
+    made: Any,
+    name: str,
+    axes: int,
+    record: LayerSpec,
+    before: Mapping[str, Array],
+    shape: tuple[int, ...],
+    calling: Calling,
+) -> str:
+    """Where backward has left the gradient of a parameter; empty where it has not."""
+    position = record.parameters.index(name)
+    held = dict(places_in(made, "self"))
+    own = calling.parameters.get(name)
+    rate_is_known = calling.learning_rate or "lr" in (*calling.made_from, *calling.backward_takes)
+    if own in held and own in before and not np.array_equal(held[own], before[own]) and rate_is_known:
+        return UPDATE
+    in_attributes = [p for p in held if is_named_for_gradient(last_name(p), name, axes)]
+    containers = [p for p in held if plain(container_name(p)) in CONTAINERS]
+    in_containers = [p for p in containers if is_named_for(last_name(p), name, axes)]
+    by_index = [p for p in containers if p.endswith(f"[{position}]") and not last_name(p)]
+    of_parameter = [p for p in held if own and p == f"{own.rsplit('.', 1)[0]}.grad"]
+    fresh = [
+        p
+        for p, values in held.items()
+        if values.shape == shape and p != own and (p not in before or not np.array_equal(before[p], values))
+    ]
+    for found in (in_attributes, in_containers, by_index, of_parameter):
+        if found:
+            return found[0]
+    return fresh[0] if len(fresh) == 1 else ""
+
+
+def _shapes_fit(record: LayerSpec, gradients: Mapping[str, Any], given: Arrays) -> Iterator[bool]:
+    for name in record.differentiated:
+        values = {**given.inputs, **given.parameters}[name]
+        yield np.shape(gradients[record.gradient_name(name)]) == values.shape
+
+
+def _writes_in_place(layer: ForeignLayer, record: LayerSpec, calling: Calling, given: Arrays) -> bool:
+    """Whether gradients that lie in a list or dictionary are written into the same arrays at every backward."""
+    contained = [p for p in calling.gradients.values() if plain(container_name(p)) in CONTAINERS] if (
+        UPDATE not in calling.gradients.values()) else []  # fmt: skip
+    if not contained:
+        return False
+    roots = {"self": layer._object}
+    first = [read(place, roots) for place in contained if place.startswith("self")]
+    layer._backward(given.dout)
+    again = [read(place, roots) for place in contained if place.startswith("self")]
+    return bool(first) and all(a is b for a, b in zip(first, again, strict=True))
+
+
+def _is_own_slope(layer: ForeignLayer, record: LayerSpec, given: Arrays) -> bool:
+    """Whether the gradient is that of the loss's own forward, to four digits, in one direction."""
+    inputs = _working(layer, record, given)
+    (name,) = record.differentiable_inputs
+    gradient = np.asarray(layer._backward(np.ones(()))[record.gradient_name(name)])
+    if gradient.shape != inputs[name].shape:
+        return False
+    direction = np.random.default_rng(1).normal(size=gradient.shape)
+    h = 1e-5
+    ahead, behind = (
+        float(layer._first_output({**inputs, name: inputs[name] + sign * h * direction})) for sign in (1, -1)
+    )
+    slope, wanted = float((gradient * direction).sum()), (ahead - behind) / (2 * h)
+    return bool(abs(slope - wanted) <= 1e-4 * max(abs(wanted), 1e-6))
+
+
+__all__ = ["Attempt", "Told", "UnknownCallingError", "attempts_at", "probe"]

@@ -1,0 +1,156 @@
+"""How people write layers: a sample file for each convention, right as it stands, and wrong after one change."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from oracle.cli import main
+
+SAMPLES = Path(__file__).parent / "samples"
+#: Verdicts of layers that are right; what people write loses digits near a saturated softmax.
+NOT_WRONG = {"right", "hazard", "precision lost"}
+
+
+@pytest.fixture
+def checked(tmp_path, capsys):
+    """checked(source, …) -> the subjects of the JSON by name; what was printed is in ``checked.out``."""
+
+    def run(source, *options, name="theirs.py"):
+        path = tmp_path / name
+        path.write_text(source, encoding="utf-8")
+        out = tmp_path / "report.json"
+        run.status = main(["check", str(path), "--json", str(out), *options])
+        run.out, run.err = capsys.readouterr()
+        assert out.exists(), run.err
+        return {s["name"]: s for s in json.loads(out.read_text(encoding="utf-8"))["subjects"]}
+
+    return run
+
+
+#: What each sample is recognised as: name -> (record, a part of how it is called).
+RECOGNISED = {
+    "weights_given": {"Affine": ("Affine", "(W, b)")},
+    "sizes_given": {"FullyConnected": ("Affine", "(in, out); b is (1, M); dW in self.dweights")},
+    "outputs_first": {"Linear": ("Affine", "(out, in); W is (out, in)")},
+    "with_a_cache": {
+        "affine_forward": ("Affine", "functions with a cache"),
+        "relu_forward": ("Relu", "functions with a cache"),
+        "softmax_loss": ("SoftmaxWithLoss", "functions with a cache"),
+    },
+    "in_columns": {
+        "linear_forward": ("Affine", "batch in columns; W is (out, in); b is (M, 1)"),
+        "softmax": ("softmax", "batch in columns"),
+    },
+    "gradients_in_a_dictionary": {"Dense": ("Affine", "dW in self.gradients['W'], db in self.gradients['b']")},
+    "gradients_in_a_list": {"Affine": ("Affine", "dW in self.grads[0], db in self.grads[1]")},
+    "other_names": {
+        "LinearLayer": ("Affine", "dW in self.grad_weight, db in self.grad_bias"),
+        "DenseLayer": ("Affine", "dW in self.dLdW, db in self.dLdb"),
+    },
+    "outputs_in_attributes": {
+        "Layer_Dense": ("Affine", "output in self.output; dx in self.dinputs; dW in self.dweights"),
+        "Activation_ReLU": ("Relu", "output in self.output; dx in self.dinputs"),
+        "Activation_Softmax": ("softmax layer", "output in self.output"),
+        "Loss_CategoricalCrossentropy": (
+            "cross-entropy of probabilities, averaged over the batch",
+            "dx in self.dinputs; backward without dout",
+        ),
+    },
+    "returned_together": {
+        "Affine": ("Affine", "dW in returned[1][0], db in returned[1][1]"),
+        "Linear": ("Affine", "dW in returned[1], db in returned[2]"),
+    },
+    "updates_inside": {
+        "FCLayer": ("Affine", "gradients from the update inside backward"),
+        "Dense": ("Affine", "(in, out, lr); gradients from the update inside backward"),
+        "Affine": ("Affine", "(W, b); gradients from the update inside backward"),
+    },
+    "accumulates": {"Linear": ("Affine", "zero_grad() before backward")},
+    "losses": {
+        "SoftmaxCrossEntropy": ("SoftmaxWithLoss", "backward without dout"),
+        "CrossEntropyLoss": ("SoftmaxWithLoss, summed", "()"),
+        "CrossEntropy": ("cross-entropy of probabilities, averaged over the batch", "targets first"),
+        "MSELoss": ("squared error, averaged over all entries", "backward without dout"),
+        "MeanSquaredError": ("IdentityWithLoss", "()"),
+        "BCELoss": ("binary cross-entropy of probabilities, averaged over all entries", "()"),
+    },
+    "networks": {
+        "Relu": ("Relu", "()"),
+        "Affine": ("Affine", "(W, b)"),
+        "softmax": ("softmax", "function"),
+        "SoftmaxWithLoss": ("SoftmaxWithLoss", "()"),
+        "TwoLayerNet": ("TwoLayerNet", "(in, hidden, out)"),
+        "NeuralNetwork": ("TwoLayerNet, sigmoid", "(in, hidden, out)"),
+    },
+}
+
+
+def test_every_sample_is_looked_at():
+    assert {path.stem for path in SAMPLES.glob("*.py")} == RECOGNISED.keys()
+
+
+@pytest.mark.parametrize("sample", RECOGNISED)
+def test_right_layers_of_every_convention_are_recognised_and_not_called_wrong(checked, sample):
+    subjects = checked((SAMPLES / f"{sample}.py").read_text(encoding="utf-8"))
+    assert checked.status == 0, checked.out
+    assert subjects.keys() == RECOGNISED[sample].keys()
+    for name, (record, called) in RECOGNISED[sample].items():
+        assert subjects[name]["record"] == record
+        assert called in subjects[name]["convention"]
+        assert subjects[name]["verdict"] in NOT_WRONG
+    for subject in subjects.values():
+        if subject["record"] in ("Affine", "Relu"):
+            assert subject["verdict"] == "right"
+
+
+#: One change that makes a layer wrong: sample, what is written, what is written instead, who is wrong, and why.
+FAULTS = [
+    ("weights_given", "np.sum(dout, axis=0)", "np.sum(dout, axis=1)", "Affine", "summed_over_the_wrong_axis"),
+    ("weights_given", "np.dot(self.x.T, dout)", "np.dot(self.x.T, dout).T", "Affine", "transposed"),
+    ("sizes_given", "self.dbias = grad_output.sum", "self.dbias = -grad_output.sum", "FullyConnected", "wrong_sign"),
+    ("sizes_given", "= self.inputs.T @ grad_output", "= 2 * self.inputs.T @ grad_output", "FullyConnected", "doubled"),
+    ("outputs_first", "dout.T @ self.x", "dout.T @ self.x / len(dout)", "Linear", "divided_by_batch_size"),
+    ("with_a_cache", "db = dout.sum(axis=0)", "db = dout.mean(axis=0)", "affine_forward", "divided_by_batch_size"),
+    ("with_a_cache", "dout * (cache > 0)", "dout * (dout > 0)", "relu_forward", "mask_from_upstream_gradient"),
+    ("with_a_cache", "    dx /= N\n", "", "softmax_loss", "multiplied_by_batch_size"),
+    ("in_columns", "dW = np.dot", "dW = 1 / dZ.shape[1] * np.dot", "linear_forward", "divided_by_batch_size"),
+    ("in_columns", "e.sum(axis=0, keepdims=True)", "e.sum()", "softmax", "normalised_over_the_whole_batch"),
+    ("gradients_in_a_dictionary", "= dY.sum(axis=0)", "= dY.mean(axis=0)", "Dense", "divided_by_batch_size"),
+    ("gradients_in_a_list", "self.grads[0][...] = dW", "self.grads[0][...] = -dW", "Affine", "wrong_sign"),
+    ("other_names", "grad.sum(0)", "grad", "LinearLayer", "not_summed_over_the_batch"),
+    ("other_names", "self.x.T @ dLdy", "self.x.T @ dLdy * 2", "DenseLayer", "doubled"),
+    ("outputs_in_attributes", "dvalues.copy()", "dvalues", "Activation_ReLU", "dout_overwritten"),
+    ("outputs_in_attributes", "self.inputs.T, dvalues)", "self.inputs.T, -dvalues)", "Layer_Dense", "wrong_sign"),
+    (
+        "outputs_in_attributes",
+        "self.dinputs = self.dinputs / samples",
+        "pass",
+        "Loss_CategoricalCrossentropy",
+        "multiplied_by_batch_size",
+    ),
+    ("returned_together", "[self.x.T @ dout, ", "[-self.x.T @ dout, ", "Affine", "wrong_sign"),
+    ("returned_together", "db = dout.sum(axis=0)", "db = dout.mean(axis=0)", "Linear", "divided_by_batch_size"),
+    ("updates_inside", "= np.dot(self.input.T, ", "= -np.dot(self.input.T, ", "FCLayer", "wrong_sign"),
+    ("updates_inside", "self.lr * dout.sum", "self.lr * dout.mean", "Dense", "divided_by_batch_size"),
+    ("accumulates", "self.b_grad += dout", "self.b_grad += 2 * dout", "Linear", "doubled"),
+    ("losses", ") / len(self.targets)", ")", "SoftmaxCrossEntropy", "multiplied_by_batch_size"),
+    ("losses", "return dout * dx", "return dout * dx / len(dx)", "CrossEntropyLoss", "divided_by_batch_size"),
+    ("losses", "return -dout * self.y_true", "return dout * self.y_true", "CrossEntropy", "wrong_sign"),
+    ("losses", "return 2 * (y_pred - y_true)", "return 2 * (y_true - y_pred)", "MSELoss", "wrong_sign"),
+    ("networks", "self.z1 * (1 - self.z1)", "(1 - self.z1)", "NeuralNetwork", None),
+    ("networks", "self.db = dout.sum(axis=0)", "self.db = dout.mean(axis=0)", "TwoLayerNet", "divided_by_batch_size"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sample", "right", "wrong", "name", "cause_id"), FAULTS, ids=[f"{f[0]}-{f[3]}-{f[4]}" for f in FAULTS]
+)
+def test_one_wrong_line_in_any_convention_is_found_and_named(checked, sample, right, wrong, name, cause_id):
+    source = (SAMPLES / f"{sample}.py").read_text(encoding="utf-8")
+    assert source.count(right) >= 1
+    subjects = checked(source.replace(right, wrong))
+    found = subjects[name]
+    assert found["verdict"] not in ("right", "could not run"), checked.out
+    if cause_id is not None:
+        assert cause_id in {found["cause_id"], *(f["cause_id"] for f in found["findings"])}, checked.out
