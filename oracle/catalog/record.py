@@ -131,6 +131,12 @@ class LayerSpec:
     def of_role(self, role: Role) -> tuple[Argument, ...]:
         return tuple(a for a in self.arguments if a.role == role)
 
+    def axes_of(self, name: str) -> tuple[str, ...]:
+        """The named axes of an argument, or of ``dout``; none where it may have any shape."""
+        if name == "dout":
+            return () if isinstance(self.output_shape, str) else self.output_shape
+        return next(a.axes for a in self.arguments if a.name == name)
+
     @property
     def parameters(self) -> tuple[str, ...]:
         return tuple(a.name for a in self.of_role("parameter"))

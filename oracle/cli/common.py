@@ -70,17 +70,23 @@ def require_places(arguments: argparse.Namespace, *files: Path | None) -> None:
 
 
 def deliver(
-    arguments: argparse.Namespace, name: str, as_json: str, others: Mapping[str, str | bytes], text: str
+    arguments: argparse.Namespace,
+    name: str,
+    as_json: str,
+    others: Mapping[str, str | bytes],
+    text: str,
+    elsewhere: Mapping[Path, str] | None = None,
 ) -> None:
     """Write the JSON as ``name``.json and the other files beside it, all or none, and print what was asked for.
 
-    Without a directory (a command whose --out has no default) only the JSON is written, where it was asked for.
+    ``elsewhere`` are files with places of their own. Without a directory (a command whose --out has no default) only
+    they and the JSON are written, where they were asked for.
     """
     from oracle.files import write_together
 
-    contents: dict[Path, str | bytes] = {}
+    contents: dict[Path, str | bytes] = dict(elsewhere or {})
     if arguments.out is not None:
-        contents = {arguments.out / file: content for file, content in others.items()}
+        contents |= {arguments.out / file: content for file, content in others.items()}
         contents[arguments.out / f"{name}.json"] = as_json
     if arguments.json not in (None, "-"):
         contents[Path(arguments.json)] = as_json

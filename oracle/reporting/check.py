@@ -1,36 +1,33 @@
-"""What is said of somebody's file of layers: a table, a paragraph for each that is not right, and the JSON."""
+"""Somebody's file examined: each of its layers in cases that anybody must stand, and the JSON of what was found."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tabulate import tabulate
 
 from oracle.catalog.case import Case, materialise
 from oracle.catalog.corners import CORNERS, ORDINARY, SMALL_INTEGERS
 from oracle.catalog.record import BROADCAST
 from oracle.catalog.strategies import corners_of, generated_cases
 from oracle.catalog.variants import KNOWN
-from oracle.judge.causes import CAUSES
-from oracle.judge.checks import CHECKS
 from oracle.judge.examination import Examination, examine
 from oracle.judge.trial import Finding
-from oracle.judge.verdict import COULD_NOT_RUN, FAULTS, GROUNDS, RIGHT, Evidence, worst
+from oracle.judge.verdict import COULD_NOT_RUN, FAULTS, GROUNDS, Evidence, worst
 from oracle.reporting.environment import environment
 from oracle.reporting.report import SCHEMA, to_finding
-from oracle.subjects.remote import Found, RemoteSubject, Worker
+from oracle.reporting.snippet import snippet
+from oracle.subjects.remote import Found, RemoteSubject, Worker, limits
 
-#: Cases of each corner: enough for every check to see several shapes, and a file of five layers in a few seconds.
-CASES = 4
+#: Ordinary cases, and cases of each corner: every check sees several shapes, and a file of five layers takes seconds.
+ORDINARY_CASES, CORNER_CASES = 5, 3
 DTYPE = "float64"
-#: To make a fault small: seeds for each case, attempts in all, and seconds.
-SEEDS, ATTEMPTS, SECONDS = 3, 30, 1.0
+#: To make a fault small: seeds for each case, and attempts in all; not seconds, since what is shown would hang on them.
+SEEDS, ATTEMPTS = 3, 30
 #: Arrays of a smallest failing example that are written out have at most this many entries.
 SHOWN = 12
 
@@ -59,7 +56,7 @@ class Checked:
             if finding.evidence not in grounds:
                 continue
             key = finding.quantity, finding.cause_id
-            if key not in smallest or _size(finding.case) < _size(smallest[key].case):
+            if key not in smallest or size_of(finding.case) < size_of(smallest[key].case):
                 smallest[key] = finding
         named = [f for f in smallest.values() if f.cause_id not in (None, "lacks_a_property")]
         # What a corner does to a shape comes after what is wrong everywhere.
@@ -68,6 +65,11 @@ class Checked:
             return chosen
         key = self.small.quantity, self.small.cause_id
         return [self.small, *(f for f in chosen if (f.quantity, f.cause_id) != key)]
+
+    @property
+    def shown(self) -> Finding | None:
+        """The finding whose case is the smallest: the example to look at."""
+        return self.small or min(self.decisive, key=lambda f: size_of(f.case), default=None)
 
     def sentences(self, evidence: Evidence) -> list[str]:
         """What was found of a kind, once for each cause and quantity."""
@@ -85,18 +87,23 @@ def check_file(
     return [_check(worker, found, seed, on_layer) for found in worker.found if only is None or found.name == only]
 
 
+def first_verdicts(worker: Worker, *, only: str | None, seed: int) -> Iterator[tuple[str, str]]:
+    """The name of each layer and the verdict of numerical differentiation alone, on a few ordinary cases."""
+    for found in worker.found:
+        if only in (None, found.name) and not found.problem:
+            worker.revive()
+            subject = RemoteSubject(worker, found)
+            cases = _cases(subject, found, seed, (ORDINARY,))
+            yield found.name, examine(subject, cases, dtype=DTYPE, with_autograd=False).verdict
+
+
 def _check(worker: Worker, found: Found, seed: int, on_layer: Callable[[str], object]) -> Checked:
     on_layer(found.name)
     if found.problem:
         return Checked(worker.file, found, COULD_NOT_RUN, "misspelt_method", found.problem, None)
-    subject = RemoteSubject(worker, found)
-    cases = [
-        _asked_of_anybody(case)
-        for corner in corners_of(subject.record, DTYPE)
-        if found.calling.has_corner(CORNERS[corner])
-        for case in generated_cases(subject.record, DTYPE, corner, CASES, seed)
-    ]
     worker.revive()
+    subject = RemoteSubject(worker, found)
+    cases = _cases(subject, found, seed, corners_of(subject.record, DTYPE))
     examination = examine(subject, cases, dtype=DTYPE)
     checked = Checked(worker.file, found, examination.verdict, None, "", examination)
     first = next(iter(checked.decisive), None)
@@ -105,6 +112,19 @@ def _check(worker: Worker, found: Found, seed: int, on_layer: Callable[[str], ob
     small = _made_small(RemoteSubject(worker, found), examination, first)
     shown = small or first
     return Checked(worker.file, found, examination.verdict, shown.cause_id, shown.sentence, examination, small)
+
+
+def _cases(subject: RemoteSubject, found: Found, seed: int, corners: Iterable[str]) -> list[Case]:
+    return [
+        _asked_of_anybody(case)
+        for corner in corners
+        if found.calling.has_corner(CORNERS[corner])
+        for case in generated_cases(subject.record, DTYPE, corner, _count(corner), seed)
+    ]
+
+
+def _count(corner: str) -> int:
+    return ORDINARY_CASES if corner == ORDINARY else CORNER_CASES
 
 
 def _asked_of_anybody(case: Case) -> Case:
@@ -120,19 +140,16 @@ def _made_small(subject: RemoteSubject, examination: Examination, finding: Findi
     """The same fault in the smallest of the cases, with integers for entries, if it shows there; only for values."""
     if finding.comparison is None or examination.verdict not in FAULTS:
         return None
-    started = time.monotonic()
     ordinary = {
         replace(f.case, corner=SMALL_INTEGERS, layout="contiguous", scale=1.0, seed=seed)
         for f in examination.findings
         if f.case.corner == ORDINARY and f.cause_id == finding.cause_id
         for seed in range(SEEDS)
     }
-    for case in sorted(ordinary, key=lambda case: (_size(case), case.seed))[:ATTEMPTS]:
+    for case in sorted(ordinary, key=lambda case: (size_of(case), case.seed))[:ATTEMPTS]:
         for found in examine(subject, [case], dtype=DTYPE).findings:
             if (found.check, found.quantity, found.cause_id) == (finding.check, finding.quantity, finding.cause_id):
                 return found
-        if time.monotonic() - started > SECONDS:
-            break
     return None
 
 
@@ -146,6 +163,7 @@ def to_report(
         "schema": SCHEMA,
         "kind": "check",
         "environment": environment(seed, command),
+        "limits": limits(),
         "summary": {
             "verdict": worst(one.verdict for one in checked),
             "comparisons": len(comparisons),
@@ -169,25 +187,36 @@ def _subject(one: Checked) -> dict[str, Any]:
         "name": one.found.name,
         "record": one.found.record,
         "convention": one.found.convention,
+        "calling": one.found.calling.to_json(),
         "verdict": one.verdict,
         "cause_id": one.cause_id,
         "cause": one.cause,
+        "snippet": snippet_of(one),
         "hazards": one.sentences(Evidence.CAN_CORRUPT),
         "notes": one.sentences(Evidence.WORTH_KNOWING),
         "findings": [
-            {**to_finding(one.found.name, one.verdict, finding), "example": _example(one, finding.case)}
+            {**to_finding(one.found.name, one.verdict, finding), "example": example_of(one, finding.case)}
             for finding in one.decisive
         ],
     }
 
 
-def _example(one: Checked, case: Case) -> dict[str, Any]:
+def snippet_of(one: Checked) -> str:
+    """Lines of NumPy that show the fault; empty where there is none to be shown so."""
+    finding = one.shown
+    if finding is None or one.examination is None or one.verdict == COULD_NOT_RUN:
+        return ""
+    record = one.examination.record
+    return snippet(one.file, one.found, record, materialise(finding.case, record), finding)
+
+
+def example_of(one: Checked, case: Case) -> dict[str, Any]:
     """The arrays of a case, where they are small enough to be written out."""
     arrays = materialise(case, one.found.calling.applied_to(KNOWN[case.record])).everything()
     return {name: values.tolist() for name, values in arrays.items() if values.size <= SHOWN}
 
 
-def _size(case: Case) -> tuple[bool, bool, float, int]:
+def size_of(case: Case) -> tuple[bool, bool, float, int]:
     """What makes an example easy to look at: no corner, more than one number, moderate ones, and few."""
     entries = sum(int(np.prod(shape)) for _, shape in case.shapes)
     return (
@@ -196,61 +225,3 @@ def _size(case: Case) -> tuple[bool, bool, float, int]:
         case.scale,
         entries,
     )
-
-
-# --------------------------------------------------------------------------- for people
-
-
-def check_text(checked: Sequence[Checked], report: dict[str, Any], *, only_wrong: bool) -> str:
-    """The table, a paragraph for each layer that is not right, hazards and notes, and how much was compared."""
-    shown = [one for one in checked if one.verdict != RIGHT] if only_wrong else list(checked)
-    rows = [
-        (f"{one.file.name}:{one.found.line}", one.found.name, one.found.record, one.found.convention, one.verdict)
-        for one in shown
-    ]
-    parts = []
-    if rows:
-        parts.append(tabulate(rows, headers=("where", "name", "taken for", "called as", "verdict"), tablefmt="simple"))
-    parts += [_paragraph(one) for one in shown if one.verdict != RIGHT]
-    notes = [f"{one.found.name}: {note}" for one in shown for note in one.sentences(Evidence.WORTH_KNOWING)]
-    if notes and not only_wrong:
-        parts.append("Worth knowing:\n" + "\n".join(f"  - {note}" for note in notes))
-    summary = report["summary"]
-    parts.append(
-        f"{summary['comparisons']:,} comparisons, {summary['checks_run']:,} checks run, in {DTYPE}. "
-        f"Verdict: {summary['verdict']}."
-    )
-    return "\n\n".join(parts)
-
-
-def _paragraph(one: Checked) -> str:
-    lines = [f"{one.found.name} ({one.file.name}, line {one.found.line}): {one.verdict}"]
-    if one.examination is None:
-        return "\n".join([*lines, f"  {one.cause}"])
-    for finding in one.decisive:
-        lines.append(f"  {finding.sentence}")
-        mend = _mending(finding)
-        if mend and one.verdict not in FAULTS:
-            lines.append(f"    {mend}")
-    if one.verdict in FAULTS:
-        lines += [f"  also: {hazard}" for hazard in one.sentences(Evidence.CAN_CORRUPT)]
-    smallest = one.small or min(one.decisive, key=lambda f: _size(f.case), default=None)
-    if smallest is not None:
-        lines.append(f"  seen with {smallest.case}")
-        lines += [f"    {name} = {_short(values)}" for name, values in _example(one, smallest.case).items()]
-    return "\n".join(lines)
-
-
-def _mending(finding: Finding) -> str:
-    """What to do, where the sentence has not said it."""
-    if finding.cause_id == "lacks_a_property":
-        return f"Asked for: {CHECKS[finding.check].summary}" if finding.check in CHECKS else ""
-    mend = CAUSES[finding.cause_id].mend if finding.cause_id in CAUSES else ""
-    return "" if mend.rstrip(".").lower() in finding.sentence.lower() else mend
-
-
-def _short(values: Any) -> str:
-    """Numbers as they are read: integers whole, others to four digits."""
-    if isinstance(values, list):
-        return f"[{', '.join(_short(value) for value in values)}]"
-    return f"{values:.4g}"

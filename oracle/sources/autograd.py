@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
+import threading
 from collections.abc import Mapping
 
 import numpy as np
 
 from oracle.catalog.record import LayerSpec, resolve
+from oracle.catalog.records import RECORDS
 from oracle.sources.estimate import Array, Estimate
 
 NOT_INSTALLED = "not run: PyTorch is not installed"
@@ -22,6 +25,23 @@ HOW_TO_INSTALL = "python -m pip install torch"
 def is_available() -> bool:
     """Whether PyTorch can be imported; it is not imported by asking."""
     return importlib.util.find_spec("torch") is not None
+
+
+def preload() -> bool:
+    """Begin to import PyTorch in the background, if it is installed; whether it is, and was not there yet.
+
+    A first derivative is taken too: it makes PyTorch import as much again.
+    """
+    if not is_available() or "torch" in sys.modules:
+        return False
+
+    def load() -> None:
+        record = next(r for r in RECORDS.values() if r.has_backward and not r.of_role("target"))
+        one = np.ones(1)
+        autograd(record, {a.name: one for a in record.arguments}, {}, one)
+
+    threading.Thread(target=load, daemon=True).start()
+    return True
 
 
 def twin_jacobians(

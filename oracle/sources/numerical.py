@@ -15,8 +15,9 @@ Always on float64 or complex128 copies; never on the caller's arrays or in their
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -38,6 +39,9 @@ HALVINGS = 7
 EVALUATION_ERROR = 64 * np.finfo(np.float64).eps
 #: The same below the smallest normal number, where relative accuracy ends.
 UNDERFLOW = 64 * float(np.finfo(np.float64).smallest_subnormal)
+
+#: Entries of all points that are evaluated in one call: half a megabyte of them.
+AT_ONCE = 2**16
 
 
 @dataclass(frozen=True)
@@ -137,10 +141,16 @@ class _Function:
         self._handle: Handle = subject.open(opened)
 
     def __call__(self, values: Array) -> Array:
-        if self._is_parameter:
-            self._handle.set_parameters({self._name: values.copy()})
-            return self._handle.value(_copied(self._inputs)).reshape(-1)
-        return self._handle.value(_copied({**self._inputs, self._name: values})).reshape(-1)
+        (value,) = self.many([values])
+        return value
+
+    def many(self, points: Iterable[Array]) -> Iterator[Array]:
+        """At each of ``points``, several in one call, but never so many that they fill the memory."""
+        waiting = iter(points)
+        for first in waiting:
+            others = itertools.islice(waiting, AT_ONCE // max(first.size, 1))
+            for value in self._handle.values(self._inputs, self._name, [first, *others]):
+                yield value.reshape(-1)
 
 
 def _differentiate(
@@ -178,9 +188,7 @@ def power_of_two_below(size: Array) -> Array:
     return np.ldexp(1.0, np.frexp(size)[1] - 1)
 
 
-def _distrust(
-    complex_function: Callable[[Array], Array], real: Callable[[Array], Array], point: Array, direction: Array
-) -> str | None:
+def _distrust(complex_function: _Function, real: _Function, point: Array, direction: Array) -> str | None:
     """Why the complex step along ``direction`` cannot be trusted, or None.
 
     Of several central differences the one with the least error estimate is asked, output by output: a branch
@@ -191,9 +199,10 @@ def _distrust(
         return "forward returned real numbers for complex ones"
     slope = stepped.imag / COMPLEX_STEP
     estimates, errors = [], []
-    for step in (2.0**-8, 2.0**-14, 2.0**-20, 2.0**-24):
-        ahead, behind = real(point + step * direction), real(point - step * direction)
-        half_ahead, half_behind = real(point + step / 2 * direction), real(point - step / 2 * direction)
+    steps = (2.0**-8, 2.0**-14, 2.0**-20, 2.0**-24)
+    values = real.many(point + part * step * direction for step in steps for part in (1, -1, 0.5, -0.5))
+    for step in steps:
+        ahead, behind, half_ahead, half_behind = itertools.islice(values, 4)
         coarse, fine = (ahead - behind) / (2 * step), (half_ahead - half_behind) / step
         error = 2 * np.abs(fine - coarse) + (EVALUATION_ERROR * (np.abs(ahead) + np.abs(behind)) + UNDERFLOW) / step
         estimates.append(fine + (fine - coarse) / 3)
@@ -209,18 +218,20 @@ def _distrust(
     return f"along a random direction output {worst} changes by {slope[worst]:.3g} instead of {expected[worst]:.3g}"
 
 
-def _complex_jacobian(function: Callable[[Array], Array], point: Array) -> Array:
-    moved = point.astype(np.complex128)
-    rows = []
+def _complex_jacobian(function: _Function, point: Array) -> Array:
     # Powers of two, by which multiplying and dividing is exact; smaller only beside entries so small that the step
     # would not be small beside them.
     is_tiny = (np.abs(point) < 2.0**-30) & (point != 0)
     sizes = np.where(is_tiny, power_of_two_below(np.where(is_tiny, np.abs(point), 1.0)), 1.0)
-    for index in np.ndindex(point.shape):
-        step = COMPLEX_STEP * float(sizes[index])
-        moved[index] = complex(point[index], step)
-        rows.append(function(moved).imag / step)
-        moved[index] = point[index]
+    steps = COMPLEX_STEP * sizes
+
+    def moved() -> Iterator[Array]:
+        for index in np.ndindex(point.shape):
+            stepped = point.astype(np.complex128)
+            stepped[index] = complex(point[index], steps[index])
+            yield stepped
+
+    rows = [value.imag / step for value, step in zip(function.many(moved()), steps.reshape(-1), strict=True)]
     return _stacked(rows, function, point)
 
 

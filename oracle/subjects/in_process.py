@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -61,6 +61,21 @@ class _Instance:
             return value.astype(np.float64) if value.dtype.kind in "biu" else value
         except Exception as error:
             raise SubjectError("forward", error) from error
+
+    def values(self, inputs: Mapping[str, Array], name: str, points: Sequence[Array]) -> list[Array]:
+        found = []
+        for point in points:
+            # Copies: a subject may write into what it is given, and must not move the next point.
+            given = {key: values.copy() for key, values in inputs.items()}
+            if name in self.record.parameters:
+                self.set_parameters({name: point.copy()})
+            else:
+                given[name] = point.copy()
+            found.append(self.value(given))
+        return found
+
+    def set_parameters(self, parameters: Mapping[str, Array]) -> None:
+        raise NotImplementedError
 
     def step(self, inputs: Mapping[str, Array], dout: Array) -> dict[str, Array]:
         try:

@@ -7,7 +7,7 @@ process; what must act on the very arrays that were handed out (``recall``, ``sc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,9 +38,9 @@ class SubjectError(Exception):
     """A call into the subject raised. ``original`` is what it raised, ``step`` what was being called."""
 
     def __init__(self, step: str, original: BaseException) -> None:
-        # Of what was raised in another process there is the name only, and the line.
-        kind, line = getattr(original, "kind", type(original).__name__), getattr(original, "line", None)
-        where = f" (line {line})" if line is not None else ""
+        # Of what was raised in another process there is the name only, and the place.
+        kind, place = getattr(original, "kind", type(original).__name__), getattr(original, "place", "")
+        where = f" ({place})" if place else ""
         super().__init__(f"{step} raised {kind}: {original}{where}")
         self.step = step
         self.original = original
@@ -55,6 +55,10 @@ class Handle(Protocol):
 
     def value(self, inputs: Mapping[str, Array]) -> Array:
         """The first output of forward alone: what numerical differentiation calls thousands of times."""
+        ...
+
+    def values(self, inputs: Mapping[str, Array], name: str, points: Sequence[Array]) -> list[Array]:
+        """The same at many values of the argument ``name``, an input or a parameter; ``inputs`` are the others."""
         ...
 
     def step(self, inputs: Mapping[str, Array], dout: Array) -> dict[str, Array]:

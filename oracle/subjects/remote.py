@@ -6,28 +6,33 @@ answers every further call with what happened, so that an endless loop costs its
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import queue
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from oracle.catalog.case import lay_out
 from oracle.catalog.record import LayerSpec
 from oracle.catalog.variants import KNOWN
 from oracle.subjects.conventions.calling import Calling
 from oracle.subjects.conventions.recognition import Told, probe
 from oracle.subjects.interface import Array, LayerTrace, Reply, SubjectError
-from oracle.subjects.wire import BrokenMessageError, Message, receive, send
+from oracle.subjects.wire import MEMORY, BrokenMessageError, Message, layout_of, receive, send
 
 #: Seconds for one call: the arrays of a case are small, and a call takes milliseconds.
 CALL_SECONDS = 5.0
+#: Seconds for all calls into one layer: some thousand of them take a second.
+LAYER_SECONDS = 60.0
 #: Seconds for the import of a file; what trains or plots meanwhile is left out on a second try.
 IMPORT_SECONDS = 2.0
 #: Seconds for recognising one layer: a few dozen calls on tiny arrays.
@@ -36,16 +41,27 @@ RECOGNITION_SECONDS = 2.0
 START_SECONDS = 30.0
 
 
+def limits() -> dict[str, str]:
+    """What a file may take, for a report."""
+    memory = f"{MEMORY / 2**30:g} GiB (RLIMIT_AS)" if importlib.util.find_spec("resource") else "none on this system"
+    return {
+        "seconds_per_call": f"{CALL_SECONDS:g}",
+        "seconds_per_layer": f"{LAYER_SECONDS:g}",
+        "seconds_for_import": f"{IMPORT_SECONDS:g}",
+        "memory": memory,
+    }
+
+
 class ForeignError(Exception):
     """What somebody's file raised, by name and message: the exception itself stays in the worker.
 
-    ``line`` is that of the user's file, where there is one.
+    ``place`` is the line of the user's file, where there is one.
     """
 
-    def __init__(self, kind: str, message: str, line: int | None = None) -> None:
+    def __init__(self, kind: str, message: str, place: str = "") -> None:
         super().__init__(message)
         self.kind = kind
-        self.line = line
+        self.place = place
 
 
 class TookTooLongError(ForeignError):
@@ -58,6 +74,8 @@ class Found:
 
     name: str
     line: int
+    #: The line as the user sees it: ``line 4``, or ``cell 2, line 4`` in a notebook.
+    place: str
     record: str
     calling: Calling
     #: Why it cannot be called, where that is seen before any call.
@@ -91,12 +109,19 @@ class Worker:
         self._gone: SubjectError | None = None
         self._definitions_only = False
         self._replies: queue.Queue[Message | BrokenMessageError] = queue.Queue()
+        self._folder = tempfile.TemporaryDirectory(prefix="oracle-", ignore_cleanup_errors=True)
+        self._spent = 0.0
 
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process, and remove what it has written by relative paths."""
         self.stop()
+        self._folder.cleanup()
 
     def load(self) -> None:
         """Import the file, or where that fails or takes too long its definitions alone, and recognise its layers.
@@ -123,10 +148,27 @@ class Worker:
         """One call; raises SubjectError for what the file raises, for a time limit, and for a process that is gone."""
         if self._gone is not None:
             raise self._gone
-        return self._ask(Message(text, arrays or {}), step, CALL_SECONDS if seconds is None else seconds)
+        if self._spent > LAYER_SECONDS:
+            raise self._lost(step, TookTooLongError("TimeoutError", f"more than {LAYER_SECONDS:g} s in all"))
+        started = time.monotonic()
+        try:
+            return self._ask(Message(text, arrays or {}), step, CALL_SECONDS if seconds is None else seconds)
+        finally:
+            self._spent += time.monotonic() - started
+
+    def printed(self) -> str:
+        """The first of what the file has printed, in its present process."""
+        try:
+            return str(self._ask(Message({"call": "printed"}), "printed", CALL_SECONDS).text["printed"])
+        except SubjectError:
+            return ""
 
     def revive(self) -> None:
-        """Start the process again where one layer of the file has ended it, so that the others can be checked."""
+        """Start the process again where one layer of the file has ended it, so that the others can be checked.
+
+        The time for a layer is counted anew.
+        """
+        self._spent = 0.0
         if self._gone is not None:
             notes = self.notes
             self._load(definitions_only=self._definitions_only)
@@ -149,7 +191,7 @@ class Worker:
         request = Message(
             {
                 "call": "load",
-                "file": str(self.file),
+                "file": str(self.file.resolve()),
                 "definitions_only": definitions_only,
                 "taken_for": dict(self._hints.taken_for),
             }
@@ -180,9 +222,9 @@ class Worker:
 
     def _recognised(self, candidate: Mapping[str, Any], told: Told) -> Found | str:
         """What a candidate is, or why it cannot be told."""
-        name, line, problem = candidate["name"], candidate["line"], candidate["problem"]
+        name, where, problem = candidate["name"], (candidate["line"], candidate["place"]), candidate["problem"]
         if problem:
-            return Found(name, line, candidate["records"][0], Calling(), problem)
+            return Found(name, *where, candidate["records"][0], Calling(), problem)
         text = {"call": "recognise", "name": name, "told": asdict(told), "is_tried": True}
         try:
             reply = self.call(text, step="the first call", seconds=RECOGNITION_SECONDS)
@@ -194,7 +236,7 @@ class Worker:
         if not attempts:
             return str(reply.text["reason"])
         record, calling = _nearest(attempts, reply.arrays.get("values", {}))
-        return Found(name, line, record, calling)
+        return Found(name, *where, record, calling)
 
     def _start(self) -> None:
         self._gone = None
@@ -204,7 +246,9 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONUTF8": "1", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1"},
+            # What a file writes by a relative path lands in a folder that goes away with the process.
+            cwd=self._folder.name,
+            env={**os.environ, "PYTHONUTF8": "1", "MPLBACKEND": "Agg", "OMP_NUM_THREADS": "1", "PYTHONPATH": _path()},
         )
         # The first call waits for NumPy as well: a call that does nothing tells when the process is there.
         threading.Thread(target=_read, args=(self._process.stdout, self._replies), daemon=True).start()
@@ -226,13 +270,19 @@ class Worker:
             raise self._lost(step, ForeignError("ProcessEnded", f"the process ended after {seconds:.1f} s"))
         if "raised" in reply.text:
             text = reply.text
-            raise SubjectError(text["step"], ForeignError(text["raised"], text["message"], text["line"]))
+            raise SubjectError(text["step"], ForeignError(text["raised"], text["message"], text["place"]))
         return reply
 
     def _lost(self, step: str, error: ForeignError) -> SubjectError:
         self.stop()
         self._gone = SubjectError(step, error)
         return self._gone
+
+
+def _path() -> str:
+    """Where the worker finds this package, whatever folder it runs in, and what else was to be found."""
+    ours = str(Path(__file__).resolve().parents[2])
+    return os.pathsep.join([ours, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def _read(stream: Any, replies: queue.Queue[Message | BrokenMessageError]) -> None:
@@ -272,22 +322,26 @@ class RemoteSubject:
         self.record: LayerSpec = found.calling.applied_to(KNOWN[found.record])
         self.label = found.name
         self._worker = worker
-        self._found = found
+        self._opening = {
+            "name": found.name,
+            "record": found.record,
+            "calling": found.calling.to_json(),
+        }
 
     def open(self, parameters: Mapping[str, Array]) -> RemoteHandle:
-        """A new instance with these parameters."""
-        found = self._found
-        text = {"call": "open", "name": found.name, "record": found.record, "calling": found.calling.to_json()}
-        reply = self._worker.call(text, {"parameters": dict(parameters)}, step="the constructor")
-        return RemoteHandle(self._worker, reply.text["instance"])
+        """A new instance with these parameters, made by the first call into it."""
+        return RemoteHandle(self._worker, self._opening, dict(parameters))
 
 
 class RemoteHandle:
-    """An instance in the worker."""
+    """An instance in the worker. It is made together with the first call: a way through the pipe is saved."""
 
-    def __init__(self, worker: Worker, number: int) -> None:
+    def __init__(self, worker: Worker, opening: dict[str, Any], parameters: dict[str, Array]) -> None:
         self._worker = worker
-        self._number = number
+        self._opening = opening
+        # Copies: whoever asked may change them before the first call.
+        self._parameters = {name: lay_out(values, layout_of(values)) for name, values in parameters.items()}
+        self._number: int | None = None
 
     def forward(self, inputs: Mapping[str, Array]) -> Reply:
         return _reply(self._call("forward", inputs=dict(inputs)))
@@ -297,6 +351,12 @@ class RemoteHandle:
 
     def value(self, inputs: Mapping[str, Array]) -> Array:
         return self._call("value", inputs=dict(inputs)).arrays["values"]["value"]
+
+    def values(self, inputs: Mapping[str, Array], name: str, points: Sequence[Array]) -> list[Array]:
+        # One message for all: a way through the pipe takes longer than a forward.
+        numbered = {str(number): point for number, point in enumerate(points)}
+        reply = self._call("values", name=name, inputs=dict(inputs), points=numbered)
+        return [reply.arrays["values"][number] for number in numbered]
 
     def step(self, inputs: Mapping[str, Array], dout: Array) -> dict[str, Array]:
         return self._call("step", inputs=dict(inputs), dout={"dout": dout}).arrays["values"]
@@ -327,9 +387,15 @@ class RemoteHandle:
     def scribble(self, token: int) -> None:
         self._call("scribble", token=token)
 
-    def _call(self, name: str, *, token: int | None = None, **arrays: dict[str, Array]) -> Message:
-        text = {"call": name, "instance": self._number, "token": token}
-        return self._worker.call(text, arrays, step=name)
+    def _call(self, call: str, *, token: int = 0, name: str = "", **arrays: dict[str, Array]) -> Message:
+        text: dict[str, Any] = {"call": call, "instance": self._number, "token": token, "name": name}
+        if self._number is not None:
+            return self._worker.call(text, arrays, step=call)
+        reply = self._worker.call(
+            {**text, "opening": self._opening}, {**arrays, "opening": self._parameters}, step=call
+        )
+        self._number = reply.text["instance"]
+        return reply
 
 
 def _reply(message: Message) -> Reply:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ast
 import difflib
-import importlib.util
+import importlib
+import itertools
+import json
 import re
 import sys
 import types
@@ -35,6 +37,8 @@ from oracle.subjects.conventions.recognition import (
     untried,
 )
 
+#: What marks the root of a repository; beyond it nothing is importable.
+ROOTS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
 #: What stays of a file whose import fails or takes too long.
 DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
 #: Words that people put around the name of a layer.
@@ -43,11 +47,55 @@ FORWARD_WORDS, BACKWARD_WORDS = ("forward", "fwd", ""), ("backward", "bwd", "bac
 
 
 @dataclass(frozen=True)
+class Code:
+    """The Python source of a file; of a notebook, its code cells one after the other, and where each begins."""
+
+    text: str
+    #: Of a notebook: the number of each code cell among all cells, and its first line in ``text``.
+    cells: tuple[tuple[int, int], ...] = ()
+
+    def place(self, line: int) -> str:
+        """``line`` as the user sees it."""
+        before = [(number, first) for number, first in self.cells if first <= line]
+        return f"cell {before[-1][0]}, line {line - before[-1][1] + 1}" if before else f"line {line}"
+
+
+def read_code(path: Path) -> Code:
+    """The source of a file or of the code cells of a notebook. Raises ValueError for what is no notebook."""
+    text = path.read_text(encoding="utf-8-sig")
+    if path.suffix != ".ipynb":
+        return Code(text)
+    try:
+        cells = json.loads(text)["cells"]
+        sources = {
+            number: "".join(cell["source"]) for number, cell in enumerate(cells, start=1) if cell["cell_type"] == "code"
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError("this is no notebook of version 4: a JSON object with a list of cells is required") from error
+    lines: list[str] = []
+    starts = []
+    for number, source in sources.items():
+        starts.append((number, len(lines) + 1))
+        lines += map(_without_magic, source.split("\n"), itertools.repeat(source.startswith("%%")))
+    return Code("\n".join(lines) + "\n", tuple(starts))
+
+
+def _without_magic(line: str, is_all_magic: bool) -> str:
+    """What is meant for Jupyter or a shell is no Python; the lines keep their numbers."""
+    if is_all_magic:
+        return ""
+    bare = line.lstrip()
+    return f"{line[: len(line) - len(bare)]}pass" if bare.startswith(("%", "!", "?")) else line
+
+
+@dataclass(frozen=True)
 class Candidate:
     """A class, a function, or a pair of functions of the file, with the records that it may be."""
 
     name: str
     line: int
+    #: The same as the user sees it: ``line 4``, or ``cell 2, line 4``.
+    place: str
     records: tuple[str, ...]
     #: The function that goes with it, where it is the forward of a pair.
     backward: str = ""
@@ -66,8 +114,9 @@ class SourceFile:
         self._path = Path(file).resolve()
         self._taken_for = taken_for or {}
         self.notes: list[str] = []
+        self.code = read_code(self._path)
         self._make_importable()
-        self._tree = ast.parse(self._path.read_text(encoding="utf-8"), str(self._path))
+        self._tree = ast.parse(self.code.text, str(self._path))
         self.module = self._run_definitions() if definitions_only else self._import()
         self.candidates: list[Candidate] = []
         self.passed_over: list[dict[str, str]] = []
@@ -120,26 +169,19 @@ class SourceFile:
     # ------------------------------------------------------------------------- imported
 
     def _make_importable(self) -> None:
-        """The file's folder and its ancestors up to the root of its repository."""
+        """The file's folder and its ancestors up to the root of its repository; without one, the folder above."""
         folder = self._path.parent
-        for ancestor in (folder, *folder.parents):
-            sys.path.append(str(ancestor))
-            if (ancestor / ".git").exists():
-                return
-        del sys.path[-len(folder.parents) :]
+        ancestors = [folder, *folder.parents]
+        root = next((n for n, f in enumerate(ancestors) if any((f / mark).exists() for mark in ROOTS)), 1)
+        sys.path += [str(ancestor) for ancestor in ancestors[: root + 1]]
 
     def _import(self) -> types.ModuleType:
-        spec = importlib.util.spec_from_file_location(self._path.stem, self._path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[self._path.stem] = module
-        spec.loader.exec_module(module)
+        module = self._empty_module()
+        exec(compile(self._tree, str(self._path), "exec"), module.__dict__)
         return module
 
     def _run_definitions(self) -> types.ModuleType:
-        module = types.ModuleType(self._path.stem)
-        module.__file__ = str(self._path)
+        module = self._empty_module()
         for node in self._tree.body:
             is_constant = isinstance(node, ast.Assign) and not any(isinstance(n, ast.Call) for n in ast.walk(node))
             if not (isinstance(node, DEFINITIONS) or is_constant):
@@ -147,7 +189,27 @@ class SourceFile:
             try:
                 exec(compile(ast.Module([node], []), str(self._path), "exec"), module.__dict__)
             except Exception as error:
-                self.notes.append(f"line {node.lineno}: {type(error).__name__}: {error}")
+                self.notes.append(f"{self.code.place(node.lineno)}: {type(error).__name__}: {error}")
+        return module
+
+    def _empty_module(self) -> types.ModuleType:
+        """A module of its name; in a package, or where it imports relatively, as a part of that."""
+        folder = self._path.parent
+        parents: list[str] = []
+        is_relative = any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(self._tree))
+        while (folder / "__init__.py").exists() or (is_relative and not parents):
+            parents.insert(0, folder.name)
+            folder = folder.parent
+        package = ".".join(parents)
+        if parents:
+            sys.path.append(str(folder))
+            try:
+                importlib.import_module(package)
+            except Exception as error:
+                self.notes.append(f"the package {package}: {type(error).__name__}: {error}")
+        module = types.ModuleType(f"{package}.{self._path.stem}" if package else self._path.stem)
+        module.__file__, module.__package__ = str(self._path), package
+        sys.modules[module.__name__] = module
         return module
 
     # ------------------------------------------------------------------------- searched
@@ -171,8 +233,9 @@ class SourceFile:
             if not records:
                 self.passed_over.append({"name": node.name, "reason": "no layer is known by this name"})
                 continue
-            problem = _misspelt(node, KNOWN[records[0]])
-            self.candidates.append(Candidate(node.name, node.lineno, records, backward, problem))
+            problem = _misspelt(node, KNOWN[records[0]], self.code)
+            place = self.code.place(node.lineno)
+            self.candidates.append(Candidate(node.name, node.lineno, place, records, backward, problem))
 
     def _records(self, name: str, base: str, *, is_class: bool) -> tuple[str, ...]:
         """The names of the records that something of this name may be."""
@@ -224,7 +287,7 @@ def _pairs(functions: list[str]) -> Iterator[tuple[str, str]]:
                     break
 
 
-def _misspelt(node: ast.ClassDef | ast.FunctionDef, record: LayerSpec) -> str:
+def _misspelt(node: ast.ClassDef | ast.FunctionDef, record: LayerSpec, code: Code) -> str:
     """What is wrong with the names of its methods; empty for nothing, and for a class that may inherit them."""
     if record.convention != "layer" or not isinstance(node, ast.ClassDef) or node.bases:
         return ""
@@ -232,19 +295,19 @@ def _misspelt(node: ast.ClassDef | ast.FunctionDef, record: LayerSpec) -> str:
     has = {"forward": methods.keys() & set(FORWARDS), "backward": methods.keys() & set(BACKWARDS)}
     missing = [name for name, known in has.items() if not known]
     if not missing:
-        return _misspelt_init(methods)
+        return _misspelt_init(methods, code)
     others = methods.keys() - {"forward", "backward"}
     near = {name: difflib.get_close_matches(name, others, n=1) for name in missing}
     if len(missing) == 2 and not all(near.values()):
         return ""
     return "; ".join(
-        f"it has no method {name}" + (f"; did you mean {hint[0]} (line {methods[hint[0]]})?" if hint else "")
+        f"it has no method {name}" + (f"; did you mean {hint[0]} ({code.place(methods[hint[0]])})?" if hint else "")
         for name, hint in near.items()
     )
 
 
-def _misspelt_init(methods: dict[str, int]) -> str:
+def _misspelt_init(methods: dict[str, int], code: Code) -> str:
     if "__init__" in methods:
         return ""
     (near,) = difflib.get_close_matches("__init__", methods, n=1, cutoff=0.75) or [""]
-    return f"it has no __init__; did you mean {near} (line {methods[near]})?" if near.startswith("_") else ""
+    return f"it has no __init__; did you mean {near} ({code.place(methods[near])})?" if near.startswith("_") else ""

@@ -25,6 +25,8 @@ KINDS = "biufc"
 #: A message that claims to be longer is none: something else wrote into the pipe.
 LONGEST_HEADER = 16 * 2**20
 LARGEST_ARRAY = 2**31
+#: Bytes of memory that a worker may take, where the system offers a limit.
+MEMORY = 4 * 2**30
 
 
 class BrokenMessageError(Exception):
@@ -43,7 +45,7 @@ def send(stream: IO[bytes], message: Message) -> None:
     """Write a message and flush."""
     described = {
         group: [
-            {"name": name, "dtype": values.dtype.str, "shape": values.shape, "layout": _layout(values)}
+            {"name": name, "dtype": values.dtype.str, "shape": values.shape, "layout": layout_of(values)}
             for name, values in arrays.items()
         ]
         for group, arrays in message.arrays.items()
@@ -88,7 +90,8 @@ def _read(stream: IO[bytes], size: int) -> bytes:
     return data
 
 
-def _layout(values: Array) -> str:
+def layout_of(values: Array) -> str:
+    """The layout of an array, as `lay_out` makes it."""
     if not values.flags.writeable:
         return "read-only"
     if values.flags.c_contiguous:

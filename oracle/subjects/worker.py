@@ -1,11 +1,13 @@
 """The process in which somebody's file runs: it serves the interface of subjects over a pipe.
 
-Nothing of the judge is here, and no expected value ever arrives: a file cannot answer right without computing it. What
-the file prints goes nowhere, and it has no terminal to read from. Started as ``python -B -m oracle.subjects.worker``.
+Nothing of the judge is here, and no expected value ever arrives: a file cannot answer right without computing it. The
+first of what the file prints is kept for whoever asks, the rest goes nowhere; it has no terminal to read from. Started
+as ``python -B -m oracle.subjects.worker``.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -20,11 +22,33 @@ from oracle.subjects.conventions.layer import ForeignLayer
 from oracle.subjects.conventions.network import ForeignNetwork
 from oracle.subjects.conventions.recognition import Told, UnknownCallingError
 from oracle.subjects.interface import Reply, SubjectError
-from oracle.subjects.source_file import SourceFile
-from oracle.subjects.wire import KINDS, Array, BrokenMessageError, Message, receive, send
+from oracle.subjects.source_file import Code, SourceFile, read_code
+from oracle.subjects.wire import KINDS, MEMORY, Array, BrokenMessageError, Message, receive, send
 
-#: Bytes of memory that a file may take, where the system offers a limit.
-MEMORY = 4 * 2**30
+#: How much of what a file prints is kept.
+PRINTED_BYTES = 10_000
+
+
+class _FirstBytes(io.RawIOBase):
+    """A stream that keeps the first bytes that are written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._kept = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        given = bytes(data)
+        self._kept += given[: PRINTED_BYTES - len(self._kept)]
+        return len(given)
+
+    def text(self) -> str:
+        return self._kept.decode("utf-8", "replace")
+
+
+PRINTED = _FirstBytes()
 
 
 class Worker:
@@ -32,17 +56,21 @@ class Worker:
 
     def __init__(self) -> None:
         self.path = ""
+        self.code = Code("")
         self._file: SourceFile | None = None
         self._instances: dict[int, Any] = {}
 
     def answer(self, message: Message) -> Message:
         """The reply to one call; raises what the file raises."""
-        call = message.text["call"]
-        reply: Message = getattr(self, f"_{call}")(message.text, message.arrays)
-        return reply
+        text, arrays = message.text, message.arrays
+        if "opening" in text:
+            text = {**text, "instance": self._open(text["opening"], arrays["opening"])}
+        reply: Message = getattr(self, f"_{text['call']}")(text, arrays)
+        return Message({**reply.text, "instance": text["instance"]}, reply.arrays) if "opening" in text else reply
 
     def _load(self, text: Mapping[str, Any], arrays: Mapping[str, Any]) -> Message:
         self.path = str(Path(text["file"]).resolve())
+        self.code = read_code(Path(self.path))
         self._file = SourceFile(
             text["file"], definitions_only=text["definitions_only"], taken_for=dict(text["taken_for"])
         )
@@ -62,14 +90,15 @@ class Worker:
         }
         return Message({"attempts": attempts, "reason": ""}, {"values": values})
 
-    def _open(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
+    def _open(self, text: Mapping[str, Any], parameters: Mapping[str, Array]) -> int:
+        """Make an instance; its number."""
         assert self._file is not None
         calling = Calling.from_json(text["calling"])
         record = calling.applied_to(KNOWN[text["record"]])
         kind = ForeignNetwork if calling.kind == NETWORK else ForeignLayer
         number = len(self._instances)
-        self._instances[number] = kind(record, self._file.module, text["name"], calling, arrays["parameters"])
-        return Message({"instance": number})
+        self._instances[number] = kind(record, self._file.module, text["name"], calling, parameters)
+        return number
 
     def _forward(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
         return _replied(self._instances[text["instance"]].forward(arrays["inputs"]))
@@ -80,6 +109,11 @@ class Worker:
     def _value(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
         value = self._instances[text["instance"]].value(arrays["inputs"])
         return Message({}, {"values": {"value": value}})
+
+    def _values(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
+        points = arrays["points"]
+        found = self._instances[text["instance"]].values(arrays["inputs"], text["name"], list(points.values()))
+        return Message({}, {"values": dict(zip(points, found, strict=True))})
 
     def _step(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
         gradients = self._instances[text["instance"]].step(arrays["inputs"], arrays["dout"]["dout"])
@@ -114,6 +148,9 @@ class Worker:
         self._instances[text["instance"]].scribble(text["token"])
         return Message({})
 
+    def _printed(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
+        return Message({"printed": PRINTED.text()})
+
     def _close(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
         self._instances.pop(text["instance"], None)
         return Message({})
@@ -124,13 +161,18 @@ def _replied(reply: Reply) -> Message:
     return Message(text, {"values": reply.values, "arguments": reply.arguments})
 
 
-def _failed(error: BaseException, file: str) -> Message:
+def _failed(error: BaseException, file: str, code: Code) -> Message:
     """What was raised, with the line of the user's file that it came from."""
     original = error.original if isinstance(error, SubjectError) else error
     step = error.step if isinstance(error, SubjectError) else "the file"
     lines = [frame.lineno for frame in traceback.extract_tb(original.__traceback__) if frame.filename == file]
-    line = getattr(original, "lineno", None) if isinstance(original, SyntaxError) else lines[-1] if lines else None
-    return Message({"raised": type(original).__name__, "message": str(original), "step": step, "line": line})
+    if isinstance(original, SyntaxError):
+        # Its text names the file and the line once more.
+        message, line = original.msg, original.lineno
+    else:
+        message, line = str(original), lines[-1] if lines else None
+    place = code.place(line) if line is not None else ""
+    return Message({"raised": type(original).__name__, "message": message, "step": step, "place": place})
 
 
 def _limit_memory() -> None:
@@ -147,6 +189,7 @@ def _own_streams() -> tuple[BinaryIO, BinaryIO]:
     nowhere = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1, 2):
         os.dup2(nowhere, standard)
+    sys.stdout = sys.stderr = io.TextIOWrapper(PRINTED, "utf-8", "replace", write_through=True)
     return incoming, outgoing
 
 
@@ -166,7 +209,7 @@ def main() -> None:
             reply = worker.answer(message)
         except BaseException as error:
             # Also SystemExit and KeyboardInterrupt: what a file raises never ends the worker.
-            reply = _failed(error, worker.path)
+            reply = _failed(error, worker.path, worker.code)
         send(outgoing, reply)
 
 

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from oracle.catalog.corners import Corner
-from oracle.catalog.record import LayerSpec
+from oracle.catalog.record import BATCH, Array, LayerSpec
 
 #: Where a gradient is recovered from the change of the parameter: the layer updates itself inside backward.
 UPDATE = "update"
@@ -54,9 +56,35 @@ class Calling:
     def takes_dout(self) -> bool:
         return "dout" in self.backward_takes
 
+    def turned_outward(self, record: LayerSpec, name: str, values: Array) -> Array:
+        """An array of the record's, ``dout`` included, as the layer wants it: a view."""
+        if self._is_turned(record, name, values):
+            return values.T
+        if self._is_bias(record, name) and np.ndim(values) == 1:
+            return values.reshape((1, -1) if self.bias_shape == "(1, M)" else (-1, 1))
+        return values
+
+    def turned_inward(self, record: LayerSpec, name: str, values: Any) -> Any:
+        """The way back; what has another shape than it should have stays as it is, to be seen."""
+        if self._is_turned(record, name, values):
+            return values.T
+        if self._is_bias(record, name) and np.ndim(values) == 2:
+            along = 0 if self.bias_shape == "(1, M)" else 1
+            return values.reshape(-1) if values.shape[along] == 1 else values
+        return values
+
+    def _is_bias(self, record: LayerSpec, name: str) -> bool:
+        return self.bias_shape != "(M,)" and name in record.parameters and len(record.axes_of(name)) == 1
+
+    def _is_turned(self, record: LayerSpec, name: str, values: Any) -> bool:
+        axes = record.axes_of(name)
+        turned = self.in_columns if BATCH in axes else self.out_first
+        return turned and len(axes) == 2 and isinstance(values, np.ndarray) and values.ndim == 2
+
     def has_corner(self, corner: Corner) -> bool:
-        """Whether a corner makes sense: in columns a batch has two axes, always."""
-        return not (self.in_columns and (corner.drops_batch_axis or corner.unfolds))
+        """Whether a corner makes sense: in columns a batch has two axes, always; no rows have no average."""
+        has_average = not (self.averages_gradients and corner.sizes.get(BATCH) == 0)
+        return has_average and not (self.in_columns and (corner.drops_batch_axis or corner.unfolds))
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

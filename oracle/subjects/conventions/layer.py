@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from oracle.catalog.record import BATCH, LayerSpec
+from oracle.catalog.record import LayerSpec
 from oracle.subjects.conventions.calling import CLASS, MEAN, UPDATE, Calling
 from oracle.subjects.conventions.places import read, replace_everywhere, write
 from oracle.subjects.in_process import _Instance
@@ -25,7 +25,6 @@ class ForeignLayer(_Instance):
         super().__init__(record)
         self._module, self._name, self.calling = module, name, calling
         self._axes = {a.name: a.axes for a in record.arguments}
-        self._axes["dout"] = tuple(record.output_shape) if not isinstance(record.output_shape, str) else ()
         self._given = dict(given)
         self._known: dict[str, Any] = {}
         self._rows = 1
@@ -157,22 +156,8 @@ class ForeignLayer(_Instance):
 
     def outward(self, name: str, values: Array) -> Array:
         """An array of the record's as the layer wants it: a view."""
-        if self._is_turned(name, values):
-            return values.T
-        if self._axes.get(name) == ("M",) and self.calling.bias_shape != "(M,)" and np.ndim(values) == 1:
-            return values.reshape((1, -1) if self.calling.bias_shape == "(1, M)" else (-1, 1))
-        return values
+        return self.calling.turned_outward(self.record, name, values)
 
     def inward(self, name: str, values: Any) -> Any:
         """The way back; what has another shape than it should have stays as it is, to be seen."""
-        if self._is_turned(name, values):
-            return values.T
-        if self._axes.get(name) == ("M",) and self.calling.bias_shape != "(M,)" and np.ndim(values) == 2:
-            along = 0 if self.calling.bias_shape == "(1, M)" else 1
-            return values.reshape(-1) if values.shape[along] == 1 else values
-        return values
-
-    def _is_turned(self, name: str, values: Any) -> bool:
-        axes = self._axes.get(name, ())
-        turned = self.calling.in_columns if BATCH in axes else self.calling.out_first
-        return turned and len(axes) == 2 and isinstance(values, np.ndarray) and values.ndim == 2
+        return self.calling.turned_inward(self.record, name, values)
