@@ -226,7 +226,7 @@ def explain(
         fitting += _factor_of_no_name(symptom, alike)
         if not fitting or symptom.actual.shape == symptom.expected.shape:
             # Also beside a cause that fits: one wrong row is all there is of a batch of one.
-            fitting += _places(trial, symptom)
+            fitting += _places(trial, symptom, pair)
     return tuple(fitting)
 
 
@@ -389,15 +389,15 @@ def _factor_of_no_name(s: Symptom, alike: Closeness) -> list[Explanation]:
     return [Explanation("constant_factor", f"{factor:.6g}")]
 
 
-def _places(trial: Trial, s: Symptom) -> list[Explanation]:
+def _places(trial: Trial, s: Symptom, pair: tuple[str, str]) -> list[Explanation]:
     """Where the wrong entries are, when they are not everywhere."""
     if s.actual.shape != s.expected.shape or trial.bounds is None:
         return [Explanation("wrong_shape")] if s.actual.shape != s.expected.shape else []
     if not np.isfinite(s.actual).all():
         wrong = ~np.isfinite(s.actual)
     else:
-        own = trial.bounds.errors["backprop"][s.quantity] + trial.bounds.errors["numerical"][s.quantity]
-        wrong = np.abs(s.actual - s.expected) > 2 * own + ROUNDING * _eps(s.actual) * np.abs(s.expected)
+        bound = trial.bounds.bound(s.quantity, pair)
+        wrong = np.abs(s.actual - s.expected) > 2 * bound + ROUNDING * _eps(s.actual) * np.abs(s.expected)
     count = np.count_nonzero(wrong)
     if count == 0:
         return []
