@@ -402,8 +402,8 @@ def _places(trial: Trial, s: Symptom, pair: tuple[str, str]) -> list[Explanation
     if count == 0:
         return []
     found = []
-    for x in s.arrays.values():
-        if x.shape == wrong.shape and x.dtype.kind == "f":
+    for x in (s.arrays[name] for name in s.record.differentiable_inputs):
+        if x.shape == wrong.shape:
             if np.all(np.abs(x[wrong]) > 30):
                 found.append(Explanation("only_beyond_30"))
             if np.all(x[wrong] == 0):

@@ -124,21 +124,23 @@ def _sentence(cause: Explanation, finding: Finding) -> str:
 
 # --------------------------------------------------------------------------- when it happens
 
-CIRCUMSTANCES: dict[str, Callable[[Case], bool]] = {
-    "only_for_labels": lambda case: case.targets == "labels",
-    "only_for_one_hot": lambda case: case.targets == "one-hot",
-    "only_for_soft_targets": lambda case: case.targets in ("soft", "unnormalised"),
-    "only_for_a_single_sample": lambda case: case.corner == "single sample",
-    "only_for_a_batch_of_one": lambda case: _rows(case) == 1,
-    "only_for_integers": lambda case: case.corner == "integer input",
-    "only_when_labels_repeat": lambda case: _labels_repeat(case),
-}
+CIRCUMSTANCES: tuple[tuple[str, Callable[[Case], bool]], ...] = (
+    ("only_for_labels", lambda case: case.targets == "labels"),
+    ("only_for_one_hot", lambda case: case.targets == "one-hot"),
+    # Those that do not sum to 1, where the others come out right.
+    ("only_for_soft_targets", lambda case: case.targets == "unnormalised"),
+    ("only_for_soft_targets", lambda case: case.targets in ("soft", "unnormalised")),
+    ("only_for_a_single_sample", lambda case: case.corner == "single sample"),
+    ("only_for_a_batch_of_one", lambda case: _rows(case) == 1),
+    ("only_for_integers", lambda case: case.corner == "integer input"),
+    ("only_when_labels_repeat", lambda case: _labels_repeat(case)),
+)
 
 
 def _circumstance(failing: set[Case], cases: Sequence[Case]) -> str:
     """What all failing cases have and no other has that was examined; empty for nothing."""
     passing = [case for case in cases if case not in failing]
-    for cause_id, applies in CIRCUMSTANCES.items():
+    for cause_id, applies in CIRCUMSTANCES:
         if passing and all(map(applies, failing)) and not any(map(applies, passing)):
             return cause_id
     return ""
@@ -146,7 +148,7 @@ def _circumstance(failing: set[Case], cases: Sequence[Case]) -> str:
 
 def _likely_circumstance(failing: set[Case], cases: Sequence[Case]) -> str:
     """What all failing cases have, and less than as many again that pass: some cases hide a mistake."""
-    for cause_id, applies in CIRCUMSTANCES.items():
+    for cause_id, applies in CIRCUMSTANCES:
         alike = [case for case in cases if applies(case)]
         says_something = len(failing) > 2 and len(alike) < len(cases)
         if says_something and all(map(applies, failing)) and 2 * len(failing) > len(alike):

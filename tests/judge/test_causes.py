@@ -935,6 +935,18 @@ def test_every_cause_is_planted_here_or_elsewhere_for_a_reason():
     assert all(DECISIVE.values())
 
 
+def test_zero_in_a_target_is_not_zero_in_x(examined):
+    only_at_targets = altered(
+        "SoftmaxWithLoss",
+        "0 where t is 0",
+        dx=lambda dx, s: np.where(s.t == 0, 0, dx),
+        drawn=MODERATE | {"targets": "one-hot"},
+    )
+    found = examined(only_at_targets)
+    assert found.verdict == "backward wrong"
+    assert "only_at_zero" not in causes(found.findings)
+
+
 def test_what_the_values_look_like_stands_beside_when_they_do(examined):
     found = examined(planted("IdentityWithLoss", "a row is squeezed", SqueezesItsInput))
     assert found.decisive[0].sentence.startswith("Only for a batch of one row (it is 1/C of what it should be, C the")
