@@ -314,6 +314,8 @@ def _symptom(trial: Trial, quantity: str, actual: Array, expected: Array) -> Sym
         shape = shapes[argument.name]
         if len(argument.axes) == len(shape):
             sizes.update(zip(argument.axes, shape, strict=True))
+        elif argument.axes[:1] == (BATCH,) and len(argument.axes) < len(shape):
+            sizes[BATCH] = shape[0]  # samples that are tensors
     names = {record.gradient_name(name): name for name in record.differentiated}
     derivative = trial.derivatives.get(names.get(quantity, ""))
     inputs = {**given.inputs, **given.parameters}
