@@ -1,7 +1,7 @@
 """From the explanations of single cases to one cause for each quantity.
 
-A mistake is the same in every case, and sizes are not: what explains all failing cases is the cause. Where nothing
-does, the cases themselves may say something: only labels fail, only a batch of one.
+The cases themselves may say it: all with labels fail and no other, or a batch of one. Otherwise, a mistake is the same
+in every case, and sizes are not: what explains all failing cases is the cause.
 """
 
 from __future__ import annotations
