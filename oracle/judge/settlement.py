@@ -70,7 +70,7 @@ def settle(findings: Sequence[Finding], cases: Sequence[Case]) -> list[Finding]:
             continue
         if finding.evidence not in DIAGNOSED or finding.cause_id is not None:
             known = causes.get(finding.quantity)
-            if finding.cause_id in GENERAL and known is not None:
+            if finding.cause_id in GENERAL and known is not None and known.cause_id is not None:
                 finding = replace(finding, cause_id=known.cause_id)
             settled.append(finding)
             continue
