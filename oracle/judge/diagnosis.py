@@ -54,6 +54,8 @@ class Symptom:
     sizes: Mapping[str, int]
     #: Of a gradient: ∂y/∂argument, (entries of the argument, entries of y).
     jacobian: Array | None
+    #: Whether there is a parameter that the twin depends on, and the subject's forward does not.
+    ignores_parameter: bool
 
     @property
     def is_output(self) -> bool:
@@ -61,7 +63,7 @@ class Symptom:
 
     @property
     def is_elementwise(self) -> bool:
-        return not self.is_output and self.actual.shape == self.dout.shape == self.y.shape != ()
+        return not self.is_output and self.expected.shape == self.dout.shape == self.y.shape != ()
 
 
 Rule = Callable[[Symptom], Iterator[Array]]
@@ -156,15 +158,15 @@ def input_for_output(s: Symptom) -> Iterator[Array]:
 
 @rule
 def wrong_sign_in_exponent(s: Symptom) -> Iterator[Array]:
-    if s.is_output and s.record.convention == "layer" and not s.record.parameters and not s.record.is_loss:
+    if s.is_output and not s.record.parameters and not s.record.is_loss:
         yield from _defined(s, lambda values: -values, s.record.differentiable_inputs)
 
 
 @rule
 def parameter_unused(s: Symptom) -> Iterator[Array]:
-    if s.is_output:
-        for name in s.record.parameters:
-            yield from _defined(s, np.zeros_like, (name,))
+    # Whatever stands in its place: nothing, or a global variable of the same name.
+    if s.is_output and s.ignores_parameter:
+        yield s.actual
 
 
 @rule
@@ -222,8 +224,9 @@ def explain(
                     fitting.append(Explanation(name))
                     break
         fitting += _factor_of_no_name(symptom, alike)
-        if not fitting:
-            fitting += _places(trial, symptom)
+        if not fitting or symptom.actual.shape == symptom.expected.shape:
+            # Also beside a cause that fits: one wrong row is all there is of a batch of one.
+            fitting += _places(trial, symptom, pair)
     return tuple(fitting)
 
 
@@ -311,6 +314,8 @@ def _symptom(trial: Trial, quantity: str, actual: Array, expected: Array) -> Sym
         shape = shapes[argument.name]
         if len(argument.axes) == len(shape):
             sizes.update(zip(argument.axes, shape, strict=True))
+        elif argument.axes[:1] == (BATCH,) and len(argument.axes) < len(shape):
+            sizes[BATCH] = shape[0]  # samples that are tensors
     names = {record.gradient_name(name): name for name in record.differentiated}
     derivative = trial.derivatives.get(names.get(quantity, ""))
     inputs = {**given.inputs, **given.parameters}
@@ -324,6 +329,7 @@ def _symptom(trial: Trial, quantity: str, actual: Array, expected: Array) -> Sym
         y=np.asarray(trial.estimates["backprop"].values[record.outputs[0]], np.float64),
         sizes=sizes,
         jacobian=None if derivative is None else derivative.jacobian,
+        ignores_parameter=any(map(trial.forward_ignores, record.parameters)),
     )
 
 
@@ -357,18 +363,21 @@ def _defined(s: Symptom, alter: Callable[[Array], Array], names: tuple[str, ...]
 
 
 def _softmax(s: Symptom, axis: int | None) -> Iterator[Array]:
-    """What normalising over another axis gives: the probabilities, and the gradient of a loss of them."""
+    """What normalising over another axis gives: the probabilities, or a loss of them and its gradient."""
     scores = next(iter(s.arrays.values()))
-    if not s.record.shift_invariant or scores.ndim != 2 or s.actual.shape != scores.shape:
+    if not s.record.shift_invariant or scores.ndim != 2:
         return
-    e = np.exp(scores.astype(np.float64) - scores.max())
+    e = np.exp(scores.astype(np.float64) - scores.max(axis=axis, keepdims=True))
     y = e / e.sum(axis=axis, keepdims=True)
-    if s.is_output:
+    if not s.record.is_loss:
         yield y
-    elif s.record.is_loss:
-        t = s.arrays[s.record.of_role("target")[0].name]
-        rows = t if t.shape == scores.shape else (np.arange(scores.shape[1]) == t[:, None]).astype(np.float64)
-        yield (y - rows) / len(scores) * s.dout
+        return
+    t = s.arrays[s.record.of_role("target")[0].name]
+    rows = t if t.shape == scores.shape else (np.arange(scores.shape[1]) == t[:, None]).astype(np.float64)
+    if s.is_output:
+        yield np.asarray(-np.sum(rows * np.log(y)) / len(scores))
+    else:
+        yield (y * rows.sum(axis=1, keepdims=True) - rows) / len(scores) * s.dout
 
 
 def _factor_of_no_name(s: Symptom, alike: Closeness) -> list[Explanation]:
@@ -382,28 +391,28 @@ def _factor_of_no_name(s: Symptom, alike: Closeness) -> list[Explanation]:
     return [Explanation("constant_factor", f"{factor:.6g}")]
 
 
-def _places(trial: Trial, s: Symptom) -> list[Explanation]:
+def _places(trial: Trial, s: Symptom, pair: tuple[str, str]) -> list[Explanation]:
     """Where the wrong entries are, when they are not everywhere."""
     if s.actual.shape != s.expected.shape or trial.bounds is None:
         return [Explanation("wrong_shape")] if s.actual.shape != s.expected.shape else []
     if not np.isfinite(s.actual).all():
         wrong = ~np.isfinite(s.actual)
     else:
-        own = trial.bounds.errors["backprop"][s.quantity] + trial.bounds.errors["numerical"][s.quantity]
-        wrong = np.abs(s.actual - s.expected) > 2 * own + ROUNDING * _eps(s.actual) * np.abs(s.expected)
+        bound = trial.bounds.bound(s.quantity, pair)
+        wrong = np.abs(s.actual - s.expected) > 2 * bound + ROUNDING * _eps(s.actual) * np.abs(s.expected)
     count = np.count_nonzero(wrong)
     if count == 0:
         return []
     found = []
-    x = next(iter(s.arrays.values()))
-    if x.shape == wrong.shape and x.dtype.kind == "f" and count < wrong.size:
-        if np.all(np.abs(x[wrong]) > 30):
-            found.append(Explanation("only_beyond_30"))
-        if np.all(x[wrong] == 0):
-            found.append(Explanation("only_at_zero"))
+    for x in (s.arrays[name] for name in s.record.differentiable_inputs):
+        if x.shape == wrong.shape:
+            if np.all(np.abs(x[wrong]) > 30):
+                found.append(Explanation("only_beyond_30"))
+            if np.all(x[wrong] == 0):
+                found.append(Explanation("only_at_zero"))
     if count == 1 and wrong.size > 1:
         found.append(Explanation("single_entry"))
-    elif wrong.ndim == 2 and len(wrong) > 1 and np.count_nonzero(wrong.any(axis=1)) == 1:
+    if wrong.ndim > 1 and len(wrong) > 1 and np.count_nonzero(wrong.reshape(len(wrong), -1).any(axis=1)) == 1:
         found.append(Explanation("single_row"))
     return [*found, Explanation(None, _pattern(wrong))]
 

@@ -1,7 +1,7 @@
 """From the explanations of single cases to one cause for each quantity.
 
-A mistake is the same in every case, and sizes are not: what explains all failing cases is the cause. Where nothing
-does, the cases themselves may say something: only labels fail, only a batch of one.
+The cases themselves may say it: all with labels fail and no other, or a batch of one. Otherwise, a mistake is the same
+in every case, and sizes are not: what explains all failing cases is the cause.
 """
 
 from __future__ import annotations
@@ -30,6 +30,10 @@ DIAGNOSED = frozenset(
 ABOUT_A_REFERENCE = frozenset({Evidence.AUTOGRAD_IS_OFF, Evidence.NUMERICAL_IS_OFF})
 FORWARD = frozenset({Evidence.FORWARD_DIFFERS, Evidence.FORWARD_DIFFERS_FROM_ITS_DOUBLE})
 BY_ITSELF = "loss_is_not_what_backward_differentiates"
+#: What a check says of a value that is wrong in some way; the diagnosis of that value says more.
+GENERAL = frozenset({"lacks_a_property", "wrong_shape"})
+#: The check that compares with the same values in contiguous arrays: what it objects to is due to the layout alone.
+BY_LAYOUT = "layout_does_not_matter"
 
 
 def settle(findings: Sequence[Finding], cases: Sequence[Case]) -> list[Finding]:
@@ -49,7 +53,8 @@ def settle(findings: Sequence[Finding], cases: Sequence[Case]) -> list[Finding]:
     causes = {}
     diagnosed = [f for f in findings if f.evidence in DIAGNOSED and f.cause_id is None]
     for quantity in dict.fromkeys(f.quantity for f in diagnosed):
-        causes[quantity] = _cause([f for f in diagnosed if f.quantity == quantity], cases)
+        by_layout = {f.case for f in findings if f.check == BY_LAYOUT and f.quantity == quantity}
+        causes[quantity] = _cause([f for f in diagnosed if f.quantity == quantity], cases, by_layout)
     settled = []
     for finding in findings:
         if finding.evidence in ABOUT_A_REFERENCE and Evidence.FORWARD_DIFFERS in evidence:
@@ -65,7 +70,7 @@ def settle(findings: Sequence[Finding], cases: Sequence[Case]) -> list[Finding]:
             continue
         if finding.evidence not in DIAGNOSED or finding.cause_id is not None:
             known = causes.get(finding.quantity)
-            if finding.cause_id == "lacks_a_property" and known is not None:
+            if finding.cause_id in GENERAL and known is not None and known.cause_id is not None:
                 finding = replace(finding, cause_id=known.cause_id)
             settled.append(finding)
             continue
@@ -76,16 +81,22 @@ def settle(findings: Sequence[Finding], cases: Sequence[Case]) -> list[Finding]:
     return settled
 
 
-def _cause(about: Sequence[Finding], cases: Sequence[Case]) -> Explanation:
-    """What explains all findings about one quantity; otherwise when it happens; otherwise what it looks like."""
+def _cause(about: Sequence[Finding], cases: Sequence[Case], by_layout: set[Case]) -> Explanation:
+    """When it happens, if that is sure; otherwise what explains all findings, or most; or what it looks like."""
+    failing = {finding.case for finding in about}
+    # A single entry is always some factor of what it should be, and alone in its row; the others say more.
+    about = [f for f in about if f.comparison is None or f.comparison.entries != 1] or about
     counted = Counter(e for finding in about for e in dict.fromkeys(finding.explanations) if e.cause_id is not None)
-    if not any(f.comparison is not None and f.comparison.entries > 1 for f in about):
-        # A single entry is always some factor of what it should be; the same factor three times is no chance.
+    if all(f.comparison is not None and f.comparison.entries == 1 for f in about):
+        # The same factor three times is no chance.
         counted = Counter({e: n for e, n in counted.items() if e.cause_id != "constant_factor" or n > 2})
-    of_all = [e for e in about[0].explanations if counted[e] == len(about)]
-    if of_all:
-        return of_all[0]
-    named = _circumstance({finding.case for finding in about}, cases)
+    of_all = next((e for e in about[0].explanations if counted[e] == len(about)), None)
+    named = "only_for_other_layouts" if failing <= by_layout else _circumstance(failing, cases)
+    if named and len(failing) > 2:
+        return Explanation(named, _in_brackets(of_all) if of_all is not None else "")
+    if of_all is not None:
+        return of_all
+    named = named or _likely_circumstance(failing, cases)
     if named:
         return Explanation(named)
     # Corners change a mistake's looks (a batch of 1 has no N): what explains most is the cause.
@@ -94,6 +105,13 @@ def _cause(about: Sequence[Finding], cases: Sequence[Case]) -> Explanation:
         return best
     patterns = [e for finding in about for e in finding.explanations if e.cause_id is None]
     return patterns[0] if patterns else Explanation(None)
+
+
+def _in_brackets(explanation: Explanation) -> str:
+    """The first sentence on a cause as a part of another one."""
+    assert explanation.cause_id is not None
+    what = CAUSES[explanation.cause_id].what[:-1]
+    return what[:1].lower() + what[1:]
 
 
 def _sentence(cause: Explanation, finding: Finding) -> str:
@@ -106,30 +124,34 @@ def _sentence(cause: Explanation, finding: Finding) -> str:
 
 # --------------------------------------------------------------------------- when it happens
 
-CIRCUMSTANCES: dict[str, Callable[[Case], bool]] = {
-    "only_for_labels": lambda case: case.targets == "labels",
-    "only_for_one_hot": lambda case: case.targets == "one-hot",
-    "only_for_soft_targets": lambda case: case.targets in ("soft", "unnormalised"),
-    "only_for_a_single_sample": lambda case: case.corner == "single sample",
-    "only_for_a_batch_of_one": lambda case: _rows(case) == 1,
-    "only_for_other_layouts": lambda case: case.layout != "contiguous",
-    "only_for_integers": lambda case: case.corner == "integer input",
-    "only_when_labels_repeat": lambda case: _labels_repeat(case),
-}
+CIRCUMSTANCES: tuple[tuple[str, Callable[[Case], bool]], ...] = (
+    ("only_for_labels", lambda case: case.targets == "labels"),
+    ("only_for_one_hot", lambda case: case.targets == "one-hot"),
+    # Those that do not sum to 1, where the others come out right.
+    ("only_for_soft_targets", lambda case: case.targets == "unnormalised"),
+    ("only_for_soft_targets", lambda case: case.targets in ("soft", "unnormalised")),
+    ("only_for_a_single_sample", lambda case: case.corner == "single sample"),
+    ("only_for_a_batch_of_one", lambda case: _rows(case) == 1),
+    ("only_for_integers", lambda case: case.corner == "integer input"),
+    ("only_when_labels_repeat", lambda case: _labels_repeat(case)),
+)
 
 
 def _circumstance(failing: set[Case], cases: Sequence[Case]) -> str:
     """What all failing cases have and no other has that was examined; empty for nothing."""
     passing = [case for case in cases if case not in failing]
-    if not passing:
-        return ""
-    for cause_id, applies in CIRCUMSTANCES.items():
-        if all(map(applies, failing)) and not any(map(applies, passing)):
+    for cause_id, applies in CIRCUMSTANCES:
+        if passing and all(map(applies, failing)) and not any(map(applies, passing)):
             return cause_id
-    # Some cases hide a mistake: what nearly all that are like the failing ones share is enough.
-    for cause_id, applies in CIRCUMSTANCES.items():
+    return ""
+
+
+def _likely_circumstance(failing: set[Case], cases: Sequence[Case]) -> str:
+    """What all failing cases have, and less than as many again that pass: some cases hide a mistake."""
+    for cause_id, applies in CIRCUMSTANCES:
         alike = [case for case in cases if applies(case)]
-        if len(failing) > 2 and all(map(applies, failing)) and 2 * len(failing) > len(alike):
+        says_something = len(failing) > 2 and len(alike) < len(cases)
+        if says_something and all(map(applies, failing)) and 2 * len(failing) > len(alike):
             return cause_id
     return ""
 

@@ -218,9 +218,22 @@ class Trial:
         self.estimates["numerical"] = answer.estimate
         self.numerical_seconds = time.perf_counter() - start
         self.derivatives = answer.derivatives
-        if self.with_autograd and not self.record.stack and not self._forward_is_that_of_the_twin():
+        if self.with_autograd and not self.record.stack and self._differentiates_another_function():
             self.derivatives = self._at_least_those_of_the_twin(answer.derivatives)
         self.bounds = own_errors(self.record, given, self.dtype, self.derivatives, answer.estimate, given.dout)
+
+    def _differentiates_another_function(self) -> bool:
+        """Also where forward answers rightly, but from a table: then nothing moves it."""
+        ignored = any(map(self.forward_ignores, self.record.differentiated))
+        return ignored or not self._forward_is_that_of_the_twin()
+
+    def forward_ignores(self, argument: str) -> bool:
+        """Whether the derivative of the subject's own forward is 0 in every entry, and that of the twin is not."""
+        if any(source not in self.estimates for source in NUMERICAL_AUTOGRAD):
+            return False
+        gradient = self.record.gradient_name(argument)
+        own, of_twin = (self.estimates[source].values[gradient] for source in NUMERICAL_AUTOGRAD)
+        return not np.any(own) and bool(np.any(of_twin))
 
     def _forward_is_that_of_the_twin(self) -> bool:
         output = self.record.outputs[0]
