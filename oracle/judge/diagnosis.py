@@ -367,7 +367,13 @@ def _softmax(s: Symptom, axis: int | None) -> Iterator[Array]:
     scores = next(iter(s.arrays.values()))
     if not s.record.shift_invariant or scores.ndim != 2:
         return
-    e = np.exp(scores.astype(np.float64) - scores.max(axis=axis, keepdims=True))
+    for of_maximum in (axis, -1):
+        yield from _softmax_by(s, scores, axis, of_maximum)
+
+
+def _softmax_by(s: Symptom, scores: Array, axis: int | None, of_maximum: int | None) -> Iterator[Array]:
+    """The same with the maximum along another axis: it cancels only where that is the axis of the sum."""
+    e = np.exp(scores.astype(np.float64) - scores.max(axis=of_maximum, keepdims=True))
     y = e / e.sum(axis=axis, keepdims=True)
     if not s.record.is_loss:
         yield y

@@ -109,7 +109,6 @@ def examine(
     examined: list[Case] = []
     for case in cases:
         result.cases += 1
-        examined.append(case)
         trial = Trial(subject, case, real_data, with_autograd).run()
         ran = result.tallies.setdefault(RUNS, Tally())
         ran.cases += 1
@@ -120,6 +119,7 @@ def examine(
             result.findings.append(Finding(RUNS, Evidence.CANNOT_BE_CALLED, case, sentence, cause_id="raises"))
             continue
         ran_with.add(case.targets)
+        examined.append(case)
         shapes_are_right = trial.shapes_are_right and trial.bounds is not None
         for check in checks:
             if not check.for_case(case):

@@ -569,7 +569,7 @@ PLANTED = [
         TakesAColumnForRows,
         "SoftmaxWithLoss",
         "column_labels_are_refused",
-        "forward wrong",
+        "hazard",
         "labels of shape (N, 1) are taken for something else",
         drawn={"targets": "labels"},
     ),
