@@ -21,7 +21,9 @@ from oracle.judge.verdict import COULD_NOT_RUN, FAULTS, GROUNDS, Evidence, worst
 from oracle.reporting.environment import environment
 from oracle.reporting.report import SCHEMA, to_finding
 from oracle.reporting.snippet import snippet
-from oracle.subjects.remote import Found, RemoteSubject, Worker, limits
+from oracle.subjects.conventions.subject import Found
+from oracle.subjects.interface import Subject
+from oracle.subjects.remote import RemoteSubject, Worker, limits
 
 #: Ordinary cases, and cases of each corner: every check sees several shapes, and a file of five layers takes seconds.
 ORDINARY_CASES, CORNER_CASES = 5, 3
@@ -99,22 +101,26 @@ def first_verdicts(worker: Worker, *, only: str | None, seed: int) -> Iterator[t
 
 def _check(worker: Worker, found: Found, seed: int, on_layer: Callable[[str], object]) -> Checked:
     on_layer(found.name)
-    if found.problem:
-        return Checked(worker.file, found, COULD_NOT_RUN, "misspelt_method", found.problem, None)
     worker.revive()
-    subject = RemoteSubject(worker, found)
+    return check_found(RemoteSubject(worker, found), found, worker.file, seed=seed)
+
+
+def check_found(subject: Subject, found: Found, file: Path, *, seed: int) -> Checked:
+    """Examine one layer; ``file`` is where it stands."""
+    if found.problem:
+        return Checked(file, found, COULD_NOT_RUN, "misspelt_method", found.problem, None)
     cases = _cases(subject, found, seed, corners_of(subject.record, DTYPE))
     examination = examine(subject, cases, dtype=DTYPE)
-    checked = Checked(worker.file, found, examination.verdict, None, "", examination)
+    checked = Checked(file, found, examination.verdict, None, "", examination)
     first = next(iter(checked.decisive), None)
     if first is None:
         return checked
-    small = _made_small(RemoteSubject(worker, found), examination, first)
+    small = _made_small(subject, examination, first)
     shown = small or first
-    return Checked(worker.file, found, examination.verdict, shown.cause_id, shown.sentence, examination, small)
+    return Checked(file, found, examination.verdict, shown.cause_id, shown.sentence, examination, small)
 
 
-def _cases(subject: RemoteSubject, found: Found, seed: int, corners: Iterable[str]) -> list[Case]:
+def _cases(subject: Subject, found: Found, seed: int, corners: Iterable[str]) -> list[Case]:
     return [
         _asked_of_anybody(case)
         for corner in corners
@@ -136,7 +142,7 @@ def _asked_of_anybody(case: Case) -> Case:
     return replace(case, shapes=tuple(shapes.items()), targets=targets)
 
 
-def _made_small(subject: RemoteSubject, examination: Examination, finding: Finding) -> Finding | None:
+def _made_small(subject: Subject, examination: Examination, finding: Finding) -> Finding | None:
     """The same fault in the smallest of the cases, with integers for entries, if it shows there; only for values."""
     if finding.comparison is None or examination.verdict not in FAULTS:
         return None
@@ -212,7 +218,7 @@ def snippet_of(one: Checked) -> str:
 
 def example_of(one: Checked, case: Case) -> dict[str, Any]:
     """The arrays of a case, where they are small enough to be written out."""
-    arrays = materialise(case, one.found.calling.applied_to(KNOWN[case.record])).everything()
+    arrays = materialise(case, one.found.spec).everything()
     return {name: values.tolist() for name, values in arrays.items() if values.size <= SHOWN}
 
 

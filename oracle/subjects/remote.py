@@ -19,13 +19,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from oracle.catalog.case import lay_out
 from oracle.catalog.record import LayerSpec
 from oracle.catalog.variants import KNOWN
 from oracle.subjects.conventions.calling import Calling
-from oracle.subjects.conventions.recognition import Told, probe
+from oracle.subjects.conventions.recognition import Told
+from oracle.subjects.conventions.subject import Found, nearest
 from oracle.subjects.interface import Array, LayerTrace, Reply, SubjectError
 from oracle.subjects.wire import MEMORY, BrokenMessageError, Message, layout_of, receive, send
 
@@ -66,24 +65,6 @@ class ForeignError(Exception):
 
 class TookTooLongError(ForeignError):
     """A call did not answer in time."""
-
-
-@dataclass(frozen=True)
-class Found:
-    """A layer in a file: its name, the line it begins in, the record it is taken for, and how it is called."""
-
-    name: str
-    line: int
-    #: The line as the user sees it: ``line 4``, or ``cell 2, line 4`` in a notebook.
-    place: str
-    record: str
-    calling: Calling
-    #: Why it cannot be called, where that is seen before any call.
-    problem: str = ""
-
-    @property
-    def convention(self) -> str:
-        return str(self.calling)
 
 
 @dataclass(frozen=True)
@@ -232,11 +213,12 @@ class Worker:
             # What it does is seen, and said, when it is examined.
             self.revive()
             reply = self.call({**text, "is_tried": False}, step="the first call")
-        attempts = [(one["record"], Calling.from_json(one["calling"])) for one in reply.text["attempts"]]
-        if not attempts:
-            return str(reply.text["reason"])
-        record, calling = _nearest(attempts, reply.arrays.get("values", {}))
-        return Found(name, *where, record, calling)
+        values = reply.arrays.get("values", {})
+        attempts = [
+            (one["record"], Calling.from_json(one["calling"]), values.get(str(number)))
+            for number, one in enumerate(reply.text["attempts"])
+        ]
+        return Found(name, *where, *nearest(attempts)) if attempts else str(reply.text["reason"])
 
     def _start(self) -> None:
         self._gone = None
@@ -294,32 +276,11 @@ def _read(stream: Any, replies: queue.Queue[Message | BrokenMessageError]) -> No
             return
 
 
-def _nearest(attempts: list[tuple[str, Calling]], values: Mapping[str, Array]) -> tuple[str, Calling]:
-    """The attempt whose value is nearest to the definition of its record: it tells a sum from a mean.
-
-    The first, where none is near: what is wrong is then wrong with the commonest.
-    """
-    far = 1e-3
-    distances = [far] * len(attempts)
-    for number, (name, _) in enumerate(attempts):
-        value, record = values.get(str(number)), KNOWN[name]
-        if value is None:
-            continue
-        given = probe(record)
-        wanted = record.definition(*given.inputs.values(), *given.parameters.values(), **record.settings)
-        wanted = np.asarray(wanted[record.outputs[0]] if isinstance(wanted, dict) else wanted)
-        if value.shape == wanted.shape:
-            distance = float(np.max(np.abs(value - wanted)) / np.max(np.abs(wanted)))
-            # What differs by rounding alone is equally near.
-            distances[number] = max(distance, 1e-9) if distance < far else far
-    return attempts[distances.index(min(distances))]
-
-
 class RemoteSubject:
     """One layer of a file, as a subject."""
 
     def __init__(self, worker: Worker, found: Found) -> None:
-        self.record: LayerSpec = found.calling.applied_to(KNOWN[found.record])
+        self.record: LayerSpec = found.spec
         self.label = found.name
         self._worker = worker
         self._opening = {

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from oracle.catalog.variants import KNOWN
-from oracle.subjects.conventions.calling import NETWORK, Calling
-from oracle.subjects.conventions.layer import ForeignLayer
-from oracle.subjects.conventions.network import ForeignNetwork
+from oracle.subjects.conventions.calling import Calling
 from oracle.subjects.conventions.recognition import Told, UnknownCallingError
+from oracle.subjects.conventions.subject import ForeignSubject
 from oracle.subjects.interface import Reply, SubjectError
-from oracle.subjects.source_file import Code, SourceFile, read_code
+from oracle.subjects.source_file import Code, SourceFile, read_code, recognise
 from oracle.subjects.wire import KINDS, MEMORY, Array, BrokenMessageError, Message, receive, send
 
 #: How much of what a file prints is kept.
@@ -81,7 +80,7 @@ class Worker:
         assert self._file is not None
         (candidate,) = (c for c in self._file.candidates if c.name == text["name"])
         try:
-            found = self._file.recognise(candidate, Told(**text["told"]), is_tried=text["is_tried"])
+            found = recognise(self._file.module, candidate, Told(**text["told"]), is_tried=text["is_tried"])
         except UnknownCallingError as error:
             return Message({"attempts": [], "reason": str(error)})
         attempts = [{"record": name, "calling": attempt.calling.to_json()} for name, attempt in found]
@@ -95,9 +94,9 @@ class Worker:
         assert self._file is not None
         calling = Calling.from_json(text["calling"])
         record = calling.applied_to(KNOWN[text["record"]])
-        kind = ForeignNetwork if calling.kind == NETWORK else ForeignLayer
         number = len(self._instances)
-        self._instances[number] = kind(record, self._file.module, text["name"], calling, parameters)
+        subject = ForeignSubject(self._file.module, text["name"], record, calling)
+        self._instances[number] = subject.open(parameters)
         return number
 
     def _forward(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
