@@ -63,8 +63,10 @@ class ForeignError(Exception):
         self.place = place
 
 
-class TookTooLongError(ForeignError):
-    """A call did not answer in time."""
+class GoneError(ForeignError):
+    """The process ended, or was ended because a call did not answer in time."""
+
+    is_gone = True
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,7 @@ class Worker:
         if self._gone is not None:
             raise self._gone
         if self._spent > LAYER_SECONDS:
-            raise self._lost(step, TookTooLongError("TimeoutError", f"more than {LAYER_SECONDS:g} s in all"))
+            raise self._lost(step, GoneError("TimeoutError", f"more than {LAYER_SECONDS:g} s in all"))
         started = time.monotonic()
         try:
             return self._ask(Message(text, arrays or {}), step, CALL_SECONDS if seconds is None else seconds)
@@ -244,18 +246,18 @@ class Worker:
             send(self._process.stdin, message)
             reply = self._replies.get(timeout=seconds)
         except queue.Empty:
-            raise self._lost(step, TookTooLongError("TimeoutError", f"no answer in {seconds:g} s")) from None
+            raise self._lost(step, GoneError("TimeoutError", f"no answer in {seconds:g} s")) from None
         except OSError as error:
-            raise self._lost(step, ForeignError("ProcessEnded", "the process ended")) from error
+            raise self._lost(step, GoneError("ProcessEnded", "the process ended")) from error
         if isinstance(reply, BrokenMessageError):
             seconds = time.monotonic() - started
-            raise self._lost(step, ForeignError("ProcessEnded", f"the process ended after {seconds:.1f} s"))
+            raise self._lost(step, GoneError("ProcessEnded", f"the process ended after {seconds:.1f} s"))
         if "raised" in reply.text:
             text = reply.text
             raise SubjectError(text["step"], ForeignError(text["raised"], text["message"], text["place"]))
         return reply
 
-    def _lost(self, step: str, error: ForeignError) -> SubjectError:
+    def _lost(self, step: str, error: GoneError) -> SubjectError:
         self.stop()
         self._gone = SubjectError(step, error)
         return self._gone
