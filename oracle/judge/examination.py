@@ -13,6 +13,7 @@ from oracle.catalog.record import LayerSpec
 from oracle.data.digits import Digits
 from oracle.judge.checks import Check, Problem, checks_for
 from oracle.judge.comparison import Comparison
+from oracle.judge.exceptions import explain_exception
 from oracle.judge.settlement import settle
 from oracle.judge.trial import Finding, Trial
 from oracle.judge.verdict import GROUNDS, Evidence, decide
@@ -116,8 +117,9 @@ def examine(
         if trial.error is not None and not trial.error.is_gone:
             ran.failed += 1
             unusual = "" if case.is_plain else f" ({case.corner}, {case.layout})"
-            sentence = f"{trial.error}{unusual}"
-            result.findings.append(Finding(RUNS, Evidence.CANNOT_BE_CALLED, case, sentence, cause_id="raises"))
+            cause_id, sentence = explain_exception(trial.error)
+            finding = Finding(RUNS, Evidence.CANNOT_BE_CALLED, case, f"{sentence}{unusual}", cause_id=cause_id)
+            result.findings.append(finding)
             continue
         try:
             if trial.error is not None:

@@ -50,6 +50,7 @@ def settle(findings: Sequence[Finding], cases: Sequence[Case]) -> list[Finding]:
         )
     )
     both = forward & numerical
+    both = {case for case in both if case.corner == ORDINARY} or both
     of_another_loss = bool(both) and 4 * len(both & autograd) <= len(both)
     causes = {}
     diagnosed = [f for f in findings if f.evidence in DIAGNOSED and f.cause_id is None]

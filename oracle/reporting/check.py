@@ -134,11 +134,12 @@ def _count(corner: str) -> int:
 
 
 def _asked_of_anybody(case: Case) -> Case:
-    """The same with what only ``scratch`` promises left out: broadcasting, and soft targets that do not sum to 1."""
+    """The same with what only ``scratch`` promises left out: broadcasting, and soft targets."""
     shapes = dict(case.shapes)
     if any(argument.shape == BROADCAST for argument in KNOWN[case.record].arguments):
         shapes = dict.fromkeys(shapes, shapes["dout"])
-    targets = "one-hot" if case.targets == "unnormalised" else case.targets
+    hard = ("one-hot", "labels") if KNOWN[case.record].has_class_targets else ("binary", "binary")
+    targets = {"soft": hard[1], "unnormalised": hard[0]}.get(case.targets, case.targets)
     return replace(case, shapes=tuple(shapes.items()), targets=targets)
 
 

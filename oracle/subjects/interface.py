@@ -50,6 +50,10 @@ class SubjectError(Exception):
         self.is_gone: bool = getattr(original, "is_gone", False)
 
 
+class ReturnsNoneError(TypeError):
+    """A call returned None where an array is required."""
+
+
 class Handle(Protocol):
     """One instance of a subject. Every method raises SubjectError when the subject itself raises."""
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 from typing import Any, BinaryIO
 
 from oracle.catalog.variants import KNOWN
@@ -164,14 +166,23 @@ def _failed(error: BaseException, file: str, code: Code) -> Message:
     """What was raised, with the line of the user's file that it came from."""
     original = error.original if isinstance(error, SubjectError) else error
     step = error.step if isinstance(error, SubjectError) else "the file"
-    lines = [frame.lineno for frame in traceback.extract_tb(original.__traceback__) if frame.filename == file]
+    frames = [(f, line) for f, line in traceback.walk_tb(original.__traceback__) if f.f_code.co_filename == file]
+    message, line = str(original), frames[-1][1] if frames else None
     if isinstance(original, SyntaxError):
         # Its text names the file and the line once more.
         message, line = original.msg, original.lineno
-    else:
-        message, line = str(original), lines[-1] if lines else None
+    elif frames and "NoneType" in message:
+        message += "".join(f"; self.{name} is None" for name in _that_are_none(frames[-1][0], code, frames[-1][1]))
     place = code.place(line) if line is not None else ""
     return Message({"raised": type(original).__name__, "message": message, "step": step, "place": place})
+
+
+def _that_are_none(frame: FrameType, code: Code, line: int) -> list[str]:
+    """The attributes of self that are read in a line and are None."""
+    written = code.text.splitlines()[line - 1 : line]
+    held = getattr(frame.f_locals.get("self"), "__dict__", {})
+    named = re.findall(r"self\.(\w+)", "".join(written))
+    return [name for name in dict.fromkeys(named) if name in held and held[name] is None]
 
 
 def _limit_memory() -> None:

@@ -427,7 +427,7 @@ class Planted:
 
 
 PLANTED = [
-    Planted(ForwardWithoutReturn, "Affine", "runs", "could not run", "y is None, which is not a number"),
+    Planted(ForwardWithoutReturn, "Affine", "runs", "could not run", "y is None; an array is required"),
     # values
     Planted(
         HalfPrecisionInSinglePrecision,
