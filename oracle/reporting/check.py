@@ -73,6 +73,11 @@ class Checked:
         """The finding whose case is the smallest: the example to look at."""
         return self.small or min(self.decisive, key=lambda f: size_of(f.case), default=None)
 
+    def place_of(self, finding: Finding) -> str | None:
+        """The line that computes the quantity, with its text, where the text of the file tells."""
+        place, text = self.found.lines.get(finding.quantity, ("", ""))
+        return f"{place}: {text}" if place else None
+
     def sentences(self, evidence: Evidence) -> list[str]:
         """What was found of a kind, once for each cause and quantity."""
         seen: dict[tuple[str, str | None, str], str] = {}
@@ -202,7 +207,11 @@ def _subject(one: Checked) -> dict[str, Any]:
         "hazards": one.sentences(Evidence.CAN_CORRUPT),
         "notes": one.sentences(Evidence.WORTH_KNOWING),
         "findings": [
-            {**to_finding(one.found.name, one.verdict, finding), "example": example_of(one, finding.case)}
+            {
+                **to_finding(one.found.name, one.verdict, finding),
+                "place": one.place_of(finding),
+                "example": example_of(one, finding.case),
+            }
             for finding in one.decisive
         ],
     }

@@ -118,6 +118,9 @@ def _paragraph(one: Checked) -> list[str]:
     lines = []
     for finding in one.decisive:
         lines.append(finding.sentence)
+        place = one.place_of(finding)
+        if place is not None and finding.comparison is not None:
+            lines.append(f"  {place}")
         mend = _mending(finding)
         if mend and one.verdict not in FAULTS:
             lines.append(mend)

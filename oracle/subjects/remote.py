@@ -220,7 +220,11 @@ class Worker:
             (one["record"], Calling.from_json(one["calling"]), values.get(str(number)))
             for number, one in enumerate(reply.text["attempts"])
         ]
-        return Found(name, *where, *nearest(attempts)) if attempts else str(reply.text["reason"])
+        if not attempts:
+            return str(reply.text["reason"])
+        record, calling = nearest(attempts)
+        lines = next(one["lines"] for one in reply.text["attempts"] if one["record"] == record)
+        return Found(name, *where, record, calling, lines={q: (place, text) for q, (place, text) in lines.items()})
 
     def _start(self) -> None:
         self._gone = None

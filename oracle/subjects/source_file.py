@@ -36,6 +36,7 @@ from oracle.subjects.conventions.recognition import (
     callings_of_functions,
     untried,
 )
+from oracle.subjects.lines import lines_of
 
 #: What marks the root of a repository; beyond it nothing is importable.
 ROOTS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
@@ -167,6 +168,12 @@ class SourceFile:
         self.candidates: list[Candidate] = []
         self.passed_over: list[dict[str, str]] = []
         self._search()
+
+    def lines_of(self, candidate: Candidate, record: LayerSpec, calling: Calling) -> dict[str, tuple[str, str]]:
+        """By quantity, where it is computed as the user sees it, and the text of that line."""
+        lines = self.code.text.splitlines()
+        found = lines_of(self._tree, candidate.name, record, calling)
+        return {quantity: (self.code.place(line), lines[line - 1].strip()) for quantity, line in found.items()}
 
     # ------------------------------------------------------------------------- imported
 

@@ -85,7 +85,14 @@ class Worker:
             found = recognise(self._file.module, candidate, Told(**text["told"]), is_tried=text["is_tried"])
         except UnknownCallingError as error:
             return Message({"attempts": [], "reason": str(error)})
-        attempts = [{"record": name, "calling": attempt.calling.to_json()} for name, attempt in found]
+        attempts = [
+            {
+                "record": name,
+                "calling": attempt.calling.to_json(),
+                "lines": self._file.lines_of(candidate, KNOWN[name], attempt.calling),
+            }
+            for name, attempt in found
+        ]
         values = {
             str(n): a.value for n, (_, a) in enumerate(found) if a.value is not None and a.value.dtype.kind in KINDS
         }

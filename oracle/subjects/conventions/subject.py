@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ class Found:
     calling: Calling
     #: Why it cannot be called, where that is seen before any call.
     problem: str = ""
+    #: By quantity, where it is computed, and the text of that line.
+    lines: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def convention(self) -> str:
