@@ -6,6 +6,7 @@ import argparse
 
 from oracle.cli.common import Commands, add_common, add_mnist, deliver, positive, require_places
 from oracle.cli.status import RIGHT, WRONG
+from oracle.errors import InputError
 
 #: Beside the other files; drawn where matplotlib is installed.
 PICTURE = "truth.png"
@@ -96,9 +97,14 @@ def run(arguments: argparse.Namespace, command: str) -> int:
 
 
 def _only_page(arguments: argparse.Namespace) -> int:
+    """The page from the reports as they are; 0, whatever their verdicts."""
     from oracle.files import write_atomically
     from oracle.reporting.page import PAGE, build_page
 
+    meant_for_a_report = ("layer", "dtype", "cases", "truth", "strict", "json")
+    superfluous = [name for name in meant_for_a_report if getattr(arguments, name)]
+    if superfluous:
+        raise InputError(f"--{superfluous[0]}: --only-page computes nothing; it goes with --out and --quiet")
     require_places(arguments)
     path = arguments.out / PAGE
     write_atomically(path, build_page(arguments.out))

@@ -25,6 +25,7 @@ from oracle.reporting.page.parts import (
     TRAINING,
     Kind,
     Part,
+    as_numbers,
     read_parts,
 )
 from oracle.reporting.page.tables import Column, count, header, missing, table
@@ -117,7 +118,7 @@ def _shown(part: Part, show: Show, needs: str) -> list[Child]:
         return [_absent(part, f"has no {needs}" if part.report is not None else part.problem)]
     try:
         shown = show(part.report)
-    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+    except (ArithmeticError, AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         # A file from elsewhere, or of another version: the page of all the others is not to fail for it.
         return [_absent(part, f"is not as this version writes it ({type(error).__name__}: {error})")]
     return [shown, _source(part)]
@@ -228,7 +229,11 @@ def _in_words(part: Part) -> Child:
         return _absent(part, part.problem)
     assert part.report is not None
     lead = paragraph("Layers of scratch: ", badge(part.report["summary"]["verdict"]), class_="lead")
-    return _shown(part, lambda report: [lead, listing(summary_lines(report))], "")
+
+    def show(report: dict[str, Any]) -> Child:
+        return [lead, listing(summary_lines({**report, "summary": as_numbers(report["summary"])}))]
+
+    return _shown(part, show, "")
 
 
 def _summary(part: Part) -> Mapping[str, Any]:

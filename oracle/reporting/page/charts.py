@@ -51,7 +51,7 @@ class Axis:
     def place(self, value: float) -> float:
         """Where ``value`` is, from 0 to 1."""
         low, high, at = (self._scaled(v) for v in (self.low, self.high, min(max(value, self.low), self.high)))
-        return (at - low) / (high - low)
+        return (at - low) / (high - low) if high > low else 0.5
 
     def _scaled(self, value: float) -> float:
         return math.log10(value) if self.is_log else value

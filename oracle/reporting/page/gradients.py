@@ -11,6 +11,7 @@ from oracle.reporting.page.html import Child, Html, code, disclosure, paragraph,
 from oracle.reporting.page.tables import (
     Column,
     count,
+    derived,
     header,
     missing,
     number,
@@ -53,7 +54,7 @@ def findings(report: Report) -> Html:
             tag("td", badge(group[0]["verdict"])),
             tag("td", code(check)),
             tag("td", group[0]["cause"], tag("br"), tag("span", group[0]["case"], class_="case")),
-            count(len(group)),
+            derived(len(group), f"{len(group):,}", "length"),
         ]
         for (subject, check, dtype), group in groups.items()
     ]
@@ -131,7 +132,8 @@ def checks(report: Report) -> Html:
         if entries:
             layers = len({entry["layer"] for entry in entries})
             sums = [sum(entry[key] for entry in entries) for key in ("cases", "failed")]
-            rows.append([header(code(name)), tag("td", asks), count(layers), *(count(total) for total in sums)])
+            totals = [derived(total, f"{total:,}", "sum") for total in (layers, *sums)]
+            rows.append([header(code(name)), tag("td", asks), *totals])
     columns = (
         Column("check"),
         Column("asks"),

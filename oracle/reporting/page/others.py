@@ -10,7 +10,8 @@ from oracle.reporting.bench import WAYS
 from oracle.reporting.page import charts
 from oracle.reporting.page.gradients import charted, grid
 from oracle.reporting.page.html import Html, code, disclosure, listing, paragraph, tag
-from oracle.reporting.page.tables import Column, count, header, missing, number, scientific, short, table
+from oracle.reporting.page.parts import as_numbers
+from oracle.reporting.page.tables import Column, count, derived, header, missing, number, scientific, short, table
 from oracle.reporting.page.verdicts import badge
 from oracle.reporting.training import training_lines
 
@@ -28,6 +29,7 @@ MISREAD = 8
 
 def training(report: dict[str, Any]) -> list[Html]:
     """Accuracy, loss, how far the two runs are apart, and the margins of the parity."""
+    report = as_numbers(report)
     figures = [_accuracy(report), _loss(report)]
     parity = report["parity"]
     if parity["free"] and parity["free"]["steps"]:
@@ -84,7 +86,7 @@ def _accuracy(report: Report) -> Html:
     )
     rows = [
         [
-            number(epoch, str(epoch)),
+            derived(epoch, str(epoch), "epoch"),
             *(number(at[one.name], f"{at[one.name]:.4f}") if one.name in at else missing("") for one in series),
         ]
         for epoch, at in sorted(by_epoch.items())
@@ -117,28 +119,25 @@ def _loss(report: Report) -> Html:
         for step, value in one.points:
             by_step.setdefault(step, []).append(value)
     rows = [
-        [number(int(step), f"{step:,.0f}"), *(mean(value, f"{value:.4g}", width) for value in values)]
+        [
+            derived(int(step), f"{step:,.0f}", "steps"),
+            *(derived(value, f"{value:.4g}", f"mean of {width}") for value in values),
+        ]
         for step, values in by_step.items()
     ]
     return charted("Loss", chart, table(f"Loss, means of {width} steps", columns, rows))
 
 
-def mean(value: float, text: str, of: int) -> Html:
-    """A figure that no report has: the mean of several that one has."""
-    return tag("td", text, data_mean=repr(value), data_of=of, class_="number")
-
-
-def means(values: Sequence[Any], width: int, begins: int = 0) -> list[tuple[float, float]]:
+def means(values: Sequence[float], width: int, begins: int = 0) -> list[tuple[float, float]]:
     """(last step, mean) of each ``width`` values, the last of fewer; ``begins`` is the number of steps before."""
-    numbers = [float(value) for value in values]
-    parts = [numbers[at : at + width] for at in range(0, len(numbers), width)]
+    parts = [values[at : at + width] for at in range(0, len(values), width)]
     return [(float(begins + at * width + len(part)), fmean(part)) for at, part in enumerate(parts)]
 
 
 def _difference(free: Report) -> Html:
     series = []
     for name, key, style in (("scratch and PyTorch", "relative", 0), ("one ulp away", "one_ulp_away", 1)):
-        worst = [max(map(float, column)) for column in zip(*free[key].values(), strict=True)]
+        worst = [max(column) for column in zip(*free[key].values(), strict=True)]
         series.append(charts.Series(name, list(zip(free["steps"], worst, strict=True)), style, is_dashed=style == 1))
     values = [y for one in series for _, y in one.finite()]
     low, high = charts.decades(values, LEAST_DIFFERENCE, 1e6)
@@ -147,7 +146,7 @@ def _difference(free: Report) -> Html:
         "apart",
         "How far the two runs are apart",
         f"max|Δ| / max|parameter| of the worst parameter by step, up to step {last:,}, for runs that are never brought "
-        f"together; at most {float(free['worst_relative']):.1e}. Beside it a run that started one ulp away.",
+        f"together; at most {free['worst_relative']:.1e}. Beside it a run that started one ulp away.",
         charts.Axis("step", 0.0, float(last)),
         charts.Axis("max|Δ| / max|parameter|", low, high, is_log=True),
         series,
@@ -270,7 +269,7 @@ def own_file(report: Report) -> list[Html]:
             tag("td", code(subject["name"])),
             tag("td", subject["record"]),
             tag("td", badge(subject["verdict"])),
-            count(len(subject["findings"])),
+            derived(len(subject["findings"]), f"{len(subject['findings'])}", "length"),
         ]
         for subject in report["subjects"]
     ]

@@ -32,6 +32,7 @@ BENCH_CHECK = Kind("bench_check.json", "bench check", "Time of checking a networ
 KILL_RATE = Kind("kill_rate.json", "kill-rate", "Planted defects", "oracle kill-rate")
 CHECK = Kind("check.json", "check", "Your own file", "oracle check FILE")
 KINDS = (GRADIENTS, TRAINING, BENCH_TRAIN, BENCH_CHECK, KILL_RATE, CHECK)
+WORDS = ("inf", "-inf", "nan")
 #: Where every command but one writes when it is not told.
 USUAL = Path("reports")
 
@@ -49,6 +50,15 @@ class Part:
 def read_parts(directory: Path, fresh: Mapping[str, str]) -> dict[str, Part]:
     """Every kind of report by its file: from ``fresh``, which is about to be written there, or from the directory."""
     return {kind.file: _read(kind, directory, fresh.get(kind.file)) for kind in KINDS}
+
+
+def as_numbers(value: Any) -> Any:
+    """The same with the words that JSON has for infinities and NaN read as numbers, all the way down."""
+    if isinstance(value, dict):
+        return {key: as_numbers(entry) for key, entry in value.items()}
+    if isinstance(value, list):
+        return [as_numbers(entry) for entry in value]
+    return float(value) if value in WORDS else value
 
 
 def _read(kind: Kind, directory: Path, text: str | None) -> Part:

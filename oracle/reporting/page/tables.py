@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -52,14 +53,20 @@ def number(value: Any, text: str) -> Html:
     return tag("td", text, data_value=exact(value), class_="number")
 
 
+def derived(value: float, text: str, how: str) -> Html:
+    """A figure that no report has, such as a sum; ``how`` says what was made of figures that one has."""
+    return tag("td", text, data_value=exact(value), data_derived=how, class_="number")
+
+
 def missing(reason: str) -> Html:
     """Where a figure would stand; sorts last."""
     return tag("td", reason, class_="missing")
 
 
 def exact(value: Any) -> str:
-    """A value as JSON has it; infinities and NaN are words there already."""
-    return value if isinstance(value, str) else json.dumps(value)
+    """A value as a report has it, in which infinities and NaN are words."""
+    is_word = isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value))
+    return str(value) if is_word else json.dumps(value)
 
 
 def scientific(value: Any) -> Html:
