@@ -242,6 +242,7 @@ def _step_chart(row: Report) -> Html:
         for name, key, style in (("central difference", "central", 1), ("complex step", "complex", 0))
     )
     best = min(central.points, key=lambda point: point[1])
+    _, high = charts.decades([*row["central"], *row["complex"], 1.0], LEAST_ERROR, 1e6)
     description = (
         f"Relative error of {row['quantity']} by the step size h, from {row['h'][0]:g} to {row['h'][-1]:g}. The "
         f"central difference is best at h = {best[0]:g} with an error of {best[1]:.1e}; the complex step ends at "
@@ -252,8 +253,8 @@ def _step_chart(row: Report) -> Html:
         title,
         description,
         charts.Axis("step size h", row["h"][-1], row["h"][0], is_log=True),
-        charts.Axis("relative error", LEAST_ERROR, 10.0, is_log=True),
-        [central, complex_step],
+        charts.Axis("relative error", LEAST_ERROR, high, is_log=True),
+        [complex_step, central],
     )
     values = [
         [number(h, f"{h:g}"), scientific(a), scientific(b)]
