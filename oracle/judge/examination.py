@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from oracle.catalog.case import Case
+from oracle.catalog.corners import ORDINARY
 from oracle.catalog.record import LayerSpec
 from oracle.data.digits import Digits
 from oracle.judge.checks import Check, Problem, checks_for
@@ -22,6 +23,7 @@ from oracle.subjects.interface import Subject, SubjectError
 
 #: The name under which a subject that raises is reported.
 RUNS = "runs"
+REFUSES = "refuses"
 AT_A_KINK = "entries at a kink, where the derivative does not exist"
 NO_TWIN = "comparisons with autograd: PyTorch is not installed"
 
@@ -116,10 +118,9 @@ def examine(
         ran.cases += 1
         if trial.error is not None and not trial.error.is_gone:
             ran.failed += 1
-            unusual = "" if case.is_plain else f" ({case.corner}, {case.layout})"
             cause_id, sentence = explain_exception(trial.error)
-            finding = Finding(RUNS, Evidence.CANNOT_BE_CALLED, case, f"{sentence}{unusual}", cause_id=cause_id)
-            result.findings.append(finding)
+            sentence += "" if case.is_plain or not required else f" ({case.corner}, {case.layout})"
+            result.findings.append(Finding(RUNS, Evidence.CANNOT_BE_CALLED, case, sentence, cause_id=cause_id))
             continue
         try:
             if trial.error is not None:
@@ -206,10 +207,16 @@ def _weighed(finding: Finding, ran_with: set[str]) -> Finding:
     """A foreign subject may refuse a corner or a form of target, loudly, but not everything."""
     if finding.check != RUNS:
         return finding
-    refused_one_of_several = bool(ran_with) and (not finding.case.is_plain or finding.case.targets not in ran_with)
-    if refused_one_of_several:
-        return replace(finding, evidence=Evidence.WORTH_KNOWING, cause_id="refuses_corner")
-    return replace(finding, evidence=Evidence.CANNOT_BE_CALLED)
+    case = finding.case
+    refuses_targets = case.targets not in ran_with
+    if not ran_with or (case.is_plain and not refuses_targets):
+        return replace(finding, evidence=Evidence.CANNOT_BE_CALLED)
+    refused = f"{case.targets} targets" if refuses_targets else case.corner
+    if refused == ORDINARY:
+        refused = f"{case.layout} arrays"
+    # What the exception is due to is no matter here: it is how the subject says no.
+    sentence = f"{REFUSES} {refused}: {finding.sentence}"
+    return replace(finding, evidence=Evidence.WORTH_KNOWING, sentence=sentence, cause_id="refuses_corner")
 
 
 def _keep_longest(result: Examination, trial: Trial) -> None:

@@ -583,7 +583,7 @@ def test_affine_that_refuses_tensors_is_right_with_a_note(examine_planted):
     found = examine_planted("Affine", AffineWithoutFlattening, corners=["ordinary", "tensor shape"])
     assert found.verdict == "right"
     (note,) = {finding.sentence.partition(":")[0] for finding in found.findings}
-    assert note == "forward raised ValueError"
+    assert note == "refuses tensor shape"
     assert found.tallies["runs"].failed == 4  # every tensor, and nothing else
 
 
