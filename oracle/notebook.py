@@ -23,7 +23,7 @@ from oracle.reporting.render import to_json
 from oracle.subjects.conventions.recognition import Told, UnknownCallingError
 from oracle.subjects.conventions.subject import ForeignSubject, Found, nearest
 from oracle.subjects.source_file import BACKWARD_WORDS, Candidate, recognise, records_known_as
-from oracle.subjects.told import known_record, told_from
+from oracle.subjects.told import known_records, told_from
 
 #: What does not speak against a layer.
 HARMLESS = frozenset({Evidence.WORTH_KNOWING, Evidence.LOSES_PRECISION})
@@ -137,7 +137,7 @@ def open_layer(layer: Any, taken_for: str | None, told: Told) -> tuple[ForeignSu
     module = _module(layer, name, backward, is_function=is_function)
     base = name.removesuffix("_forward") if backward is not None else name
     is_class = not is_function or backward is not None
-    records = (known_record(taken_for, "taken_for"),) if taken_for else records_known_as(base, is_class=is_class)
+    records = known_records(taken_for, "taken_for") if taken_for else records_known_as(base, is_class=is_class)
     if not records:
         raise InputError(f"{name}: no layer is known by this name; say what it is with taken_for='affine'")
     file, line = _source(layer)

@@ -293,7 +293,16 @@ LOSSES = (
     ),
     LayerSpec(
         name="IdentityWithLoss",
-        known_as=("identitywithloss", "meansquarederror", "mseloss", "mse", "squarederror"),
+        known_as=(
+            "identitywithloss",
+            "meansquarederror",
+            "mseloss",
+            "mse",
+            "squarederror",
+            "squareloss",
+            "square",
+            "l2loss",
+        ),
         section="losses",
         implementation="scratch:IdentityWithLoss",
         twin="oracle.twins.layers:half_squared_error",
@@ -308,7 +317,7 @@ LOSSES = (
     ),
     LayerSpec(
         name="SigmoidWithLoss",
-        known_as=("sigmoidwithloss", "sigmoidcrossentropy", "bceloss", "bcewithlogits", "binarycrossentropy"),
+        known_as=("sigmoidwithloss", "sigmoidcrossentropy", "bceloss", "bcewithlogits", "binarycrossentropy", "bce"),
         section="losses",
         implementation="scratch:SigmoidWithLoss",
         twin="oracle.twins.layers:binary_cross_entropy",

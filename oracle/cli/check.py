@@ -37,12 +37,18 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument("--show-output", action="store_true", help="show what the files print (the first of it)")
     command.add_argument("--out", metavar="DIR", type=Path, help="write check.json and check.md there")
     command.add_argument("--json", metavar="FILE", help="write the JSON here; - is standard output")
-    command.add_argument("--markdown", metavar="FILE", type=Path, help="write what is said as Markdown")
-    command.add_argument("--junit", metavar="FILE", type=Path, help="write a test for each check as JUnit's XML")
+    command.add_argument("--markdown", metavar="FILE", type=_file, help="write what is said as Markdown")
+    command.add_argument("--junit", metavar="FILE", type=_file, help="write a test for each check as JUnit's XML")
     command.add_argument("--seed", metavar="N", type=seed, default=0, help="seed of all random numbers (default: 0)")
     command.add_argument("--quiet", action="store_true", help="print nothing but errors")
     hints.add(command)
     command.set_defaults(run=run)
+
+
+def _file(text: str) -> Path:
+    if text == "-":
+        raise argparse.ArgumentTypeError("a file is required; standard output takes --json - only")
+    return Path(text)
 
 
 def run(arguments: argparse.Namespace, command: str) -> int:
@@ -108,6 +114,7 @@ def _opened(file: Path, only: str | None, arguments: argparse.Namespace, seen: _
     worker = Worker(file, hints.hints_for(file, only, arguments))
     try:
         worker.load()
+        hints.require_used(arguments, [found for found in worker.found if only in (None, found.name)])
         if only is not None and only not in {found.name for found in worker.found}:
             raise InputError(f"{file}: no layer called {only} was found; {_why_not(only, worker)}")
     except SubjectError as error:
@@ -126,11 +133,11 @@ def _checked(
     from oracle.reporting.check import check_file, first_verdicts
     from oracle.reporting.check_text import coloured, is_coloured
 
-    says_more = not arguments.quiet and arguments.json != "-"
+    says_more = not (arguments.quiet or arguments.only_wrong or arguments.json == "-")
     if is_loading and says_more and worker.found:
         print(f"{worker.file.name}, by numerical differentiation alone (PyTorch follows):", flush=True)
         for name, found in first_verdicts(worker, only=only, seed=arguments.seed):
-            print(f"  {name}: {coloured(found, with_colour=is_coloured(sys.stdout))}", flush=True)
+            print(f"  {name}: {coloured(found, with_colour=is_coloured(sys.stdout))} so far", flush=True)
         print(flush=True)
     return check_file(worker, only=only, seed=arguments.seed, on_layer=bar.step)
 

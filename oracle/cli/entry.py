@@ -6,7 +6,9 @@ import argparse
 import os
 import shlex
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 from oracle.cli import bench, check, explain, report, train
 from oracle.cli.status import INTERRUPTED, NOT_MADE, RIGHT
@@ -20,6 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A pipe or an old console may not speak UTF-8, and a table holds dashes and checks.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
+    _keep_hypothesis_out_of_the_way()
     try:
         parsed = _parser().parse_args(arguments)
         # A path that is not UTF-8 reaches Python as surrogates, which no file of ours could hold.
@@ -45,6 +48,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"oracle: the output cannot be written ({error.strerror or error})", file=sys.stderr)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOT_MADE
+
+
+def _keep_hypothesis_out_of_the_way() -> None:
+    """Hypothesis keeps a folder in the working directory, which here is that of somebody's file."""
+    if "hypothesis" not in sys.modules:
+        os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir(), "oracle-hypothesis")))
 
 
 def _parser() -> argparse.ArgumentParser:

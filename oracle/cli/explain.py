@@ -29,15 +29,33 @@ CAUSE_OF = {
     "shape_is_kept": "wrong_shape",
 }
 
+#: What a verdict means, in the words of the report.
+VERDICTS = {
+    "right": "All sources agree in every case: what differs is what rounding explains.",
+    "hazard": "The values are right, but it can corrupt somebody's result: it writes into dout or x, keeps a stale "
+    "cache, accumulates, shares state, ignores dout, or overflows where the function is finite.",
+    "precision lost": "It is the right formula, but it loses digits that the function has, as PyTorch's own may: "
+    "float32 inside, or a difference of nearly equal numbers. Training hardly notices; a gradient check does.",
+    "backward wrong": "Forward is the right function, and backward is not its derivative.",
+    "forward wrong": "Forward is another function than its name says.",
+    "both wrong": "Forward is another function than its name says, and backward is the derivative of neither.",
+    "could not run": "Its main path cannot be called: it raises, never answers, or ends the process.",
+}
+
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "explain",
-        help="say what a cause or a check means",
-        description="Say what a cause or a check means, why it matters, and how to mend it. Without a name: list all.",
+        help="say what a verdict, a cause or a check means",
+        description="Say what a verdict, a cause or a check means, why it matters, and how to mend it. Without a name: "
+        "list all.",
     )
-    command.add_argument("name", nargs="?", help="the id of a cause (wrong_sign) or a check (dout_is_not_modified)")
+    command.add_argument(
+        "name",
+        nargs="?",
+        help="a verdict (hazard), the id of a cause (wrong_sign) or of a check (dout_is_not_modified)",
+    )
     command.set_defaults(run=run)
 
 
@@ -47,10 +65,15 @@ def run(arguments: argparse.Namespace, command: str) -> int:
     from oracle.judge.checks import CHECKS
 
     if arguments.name is None:
+        print("Verdicts:")
+        print("\n".join(f"  {name}: {what}" for name, what in VERDICTS.items()))
         print("Causes:")
         print("\n".join(f"  {name}: {cause.what}" for name, cause in CAUSES.items()))
         print("Checks:")
         print("\n".join(f"  {name}: {check.summary}" for name, check in CHECKS.items()))
+        return RIGHT
+    if arguments.name in VERDICTS:
+        print(f"{arguments.name}\n  {VERDICTS[arguments.name]}")
         return RIGHT
     if arguments.name in CAUSES:
         cause = CAUSES[arguments.name]
@@ -62,6 +85,6 @@ def run(arguments: argparse.Namespace, command: str) -> int:
             cause_id = CAUSE_OF[arguments.name]
             print(f"  Where it fails ({cause_id}): {CAUSES[cause_id]}")
         return RIGHT
-    near = difflib.get_close_matches(arguments.name, [*CAUSES, *CHECKS], n=3)
+    near = difflib.get_close_matches(arguments.name, [*CAUSES, *CHECKS, *VERDICTS], n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "oracle explain lists all"
-    raise InputError(f"explain {arguments.name}: neither a cause nor a check has this name; {hint}")
+    raise InputError(f"explain {arguments.name}: no verdict, cause or check has this name; {hint}")

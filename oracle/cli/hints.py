@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from oracle.errors import InputError
+
+if TYPE_CHECKING:
+    from oracle.subjects.conventions.subject import Found
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -31,24 +34,38 @@ def hints_for(file: Path, name: str | None, arguments: argparse.Namespace) -> An
     Raises InputError for what nobody understands.
     """
     from oracle.subjects.remote import Hints
-    from oracle.subjects.told import KEYS, known_record, told_from
+    from oracle.subjects.told import KEYS, known_records, told_from
 
     place, settings = _settings(file)
     of_layers = settings.pop("layers", {})
-    taken_for = {n: known_record(v, place) for n, v in _table(settings.pop("as", {}), f"{place}: as").items()}
+    taken_for = {n: known_records(v, place) for n, v in _table(settings.pop("as", {}), f"{place}: as").items()}
     options = {key: getattr(arguments, key) for key in KEYS[1:] if getattr(arguments, key) is not None}
     if arguments.taken_for is not None:
         if name is None:
             raise InputError("--as needs the layer that it is said of: oracle check FILE::Name --as Affine")
-        taken_for[name] = known_record(arguments.taken_for, "--as")
+        taken_for[name] = known_records(arguments.taken_for, "--as")
     told = told_from({**settings, **options}, place)
     told_of = {}
     for layer, own in _table(of_layers, f"{place}: layers").items():
         table = dict(_table(own, f"{place}: layers.{layer}"))
         if "as" in table:
-            taken_for[layer] = known_record(table.pop("as"), place)
+            taken_for[layer] = known_records(table.pop("as"), place)
         told_of[layer] = told_from({**settings, **table, **options}, f"{place}: layers.{layer}")
     return Hints(taken_for, told, told_of)
+
+
+def require_used(arguments: argparse.Namespace, found: Iterable[Found]) -> None:
+    """Refuse gradients of parameters that none of the layers has: a slip of the pen would go unnoticed."""
+    if arguments.grads is None:
+        return
+    from oracle.subjects.told import gradients_from
+
+    told = gradients_from(arguments.grads, "--grads")
+    known = {name for one in found for name in one.spec.parameters}
+    unknown = told.keys() - known
+    if unknown:
+        has = f"the parameters are {', '.join(sorted(known))}" if known else "no layer that was found has parameters"
+        raise InputError(f"--grads: there is no parameter {', '.join(sorted(unknown))}; {has}")
 
 
 def _settings(file: Path) -> tuple[str, dict[str, Any]]:

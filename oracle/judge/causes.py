@@ -46,7 +46,7 @@ CAUSES: dict[str, Cause] = {
     "divided_by_batch_size": Cause(
         "It is 1/N of what it should be, N the size of the batch.",
         "The loss has divided by N already, and dout brings that along; in a design where the loss sums and each layer "
-        "averages it would be right.",
+        "averages it would be right (oracle check --reduction layer).",
     ),
     "multiplied_by_batch_size_squared": Cause(
         "It is N² times what it should be, N the size of the batch.", "Divide by N once where the loss does."
@@ -148,7 +148,8 @@ CAUSES: dict[str, Cause] = {
     "half_precision_inside": Cause("It is computed in float16 inside.", "Keep the dtype of the arguments."),
     "difference_of_nearly_equal_numbers": Cause(
         "It loses digits that the function has: a difference of numbers that are nearly equal.",
-        "Near y = 1 take 1 − y from exp(−|x|), which is known before the rounding of y.",
+        "Where y is nearly 1, 1 − y has few digits left: it has all of them if it comes from exp(−|x|), before the "
+        "rounding of y.",
     ),
     "integers_inside": Cause(
         "Its fractions are cut off: it is computed in integers.", "Give arrays a floating dtype: np.zeros(x.shape)."
@@ -203,7 +204,9 @@ CAUSES: dict[str, Cause] = {
         "The network's own numerical_gradient is off.", "Central differences of the loss, in float64."
     ),
     # ------------------------------------------------------------------ notes
-    "result_shares_memory": Cause("A result shares memory.", "Whoever writes into one changes the other."),
+    "result_shares_memory": Cause(
+        "A result shares memory.", "Whoever writes into one changes the other; a copy would be safe (return y.copy())."
+    ),
     "backward_before_forward_answers": Cause("Backward before any forward answers.", "It should raise."),
     "dtype_promoted": Cause(
         "A result has another dtype than the arguments.", "It costs memory and time, not correctness."

@@ -141,7 +141,7 @@ def _overflow(trial: Trial, where: str, quantity: str = "", comparison: Comparis
     is_logarithm = "divide by zero encountered in log" in trial.overflowed()
     cause_id = "logarithm_of_zero" if is_logarithm else "overflows"
     what = CAUSES[cause_id].what[:1].lower() + CAUSES[cause_id].what[1:-1]
-    stable = f"; this does not: {trial.record.stable_form}" if trial.record.stable_form else ""
+    stable = f". A form that stays finite: {trial.record.stable_form}" if trial.record.stable_form else ""
     sentence = f"{what} ({where}); {CAUSES[cause_id].mend[:1].lower()}{CAUSES[cause_id].mend[1:-1]}{stable}"
     return Problem(Evidence.CAN_CORRUPT, sentence, quantity, comparison, cause_id)
 
@@ -265,18 +265,16 @@ def results_own_their_memory(trial: Trial) -> Iterator[Problem]:
     given, handle = trial.opened()
     handle.scribble(handle.forward(given.inputs).token)
     first = handle.backward(given.dout)
-    yield from _differences(
-        trial, first.values, "after the output of forward was overwritten", _note, cause_id="result_shares_memory"
-    )
+    yield from _shared(trial, first.values, "the output of forward")
     handle.scribble(first.token)
-    again = handle.backward(trial.arrays().dout).values
-    yield from _differences(
-        trial,
-        again,
-        "after the gradients of an earlier backward were overwritten",
-        _note,
-        cause_id="result_shares_memory",
-    )
+    yield from _shared(trial, handle.backward(trial.arrays().dout).values, "the gradients of an earlier backward")
+
+
+def _shared(trial: Trial, values: Mapping[str, Array], overwritten: str) -> Iterator[Problem]:
+    """What came out otherwise after ``overwritten`` was overwritten by whoever got it."""
+    for problem in _differences(trial, values, "", _note, cause_id="result_shares_memory"):
+        sentence = f"whoever writes into {overwritten} changes {problem.quantity}: backward uses that very array"
+        yield Problem(problem.evidence, sentence, problem.quantity, problem.comparison, problem.cause_id)
 
 
 @check(for_record=has_backward)
@@ -599,7 +597,9 @@ def gradient_rows_sum_to_zero(trial: Trial) -> Iterator[Problem]:
     # What the rounding of every entry can add up to.
     bound = trial.rounding("dx").sum(axis=-1)
     sums, zeros = dx.sum(axis=-1), np.zeros(dx.shape[:-1])
-    comparison = compare("dx", "row sums of backprop", trial.case, sums, zeros, bound, ~np.isfinite(bound))
+    # What overflows is said to do so elsewhere.
+    left_out = ~np.isfinite(bound) | (~np.isfinite(sums) & bool(trial.overflowed()))
+    comparison = compare("dx", "row sums of backprop", trial.case, sums, zeros, bound, left_out)
     if not comparison.agrees:
         yield Problem(
             Evidence.BACKWARD_LACKS_PROPERTY,

@@ -83,7 +83,10 @@ class Checked:
         seen: dict[tuple[str, str | None, str], str] = {}
         for finding in self.examination.findings if self.examination else ():
             if finding.evidence is evidence:
-                seen.setdefault((finding.check, finding.cause_id, finding.quantity), finding.sentence)
+                # A hazard is said once, however many checks see it.
+                is_hazard = evidence is Evidence.CAN_CORRUPT and finding.cause_id != "lacks_a_property"
+                key = ("", finding.cause_id, "") if is_hazard else (finding.check, finding.cause_id, finding.quantity)
+                seen.setdefault(key, finding.sentence)
         return list(dict.fromkeys(seen.values()))
 
 
@@ -126,12 +129,20 @@ def check_found(subject: Subject, found: Found, file: Path, *, seed: int) -> Che
 
 
 def _cases(subject: Subject, found: Found, seed: int, corners: Iterable[str]) -> list[Case]:
-    return [
-        _one_sample(_asked_of_anybody(case)) if found.calling.one_at_a_time else _asked_of_anybody(case)
+    calling = found.calling
+    cases = [
+        _asked_of_anybody(case)
         for corner in corners
-        if found.calling.has_corner(CORNERS[corner])
+        if calling.has_corner(CORNERS[corner])
         for case in generated_cases(subject.record, DTYPE, corner, _count(corner), seed)
     ]
+    cases = [_with_other_targets(case) if case.targets in calling.refused_targets else case for case in cases]
+    return [_one_sample(case) for case in cases] if calling.one_at_a_time else cases
+
+
+def _with_other_targets(case: Case) -> Case:
+    """Targets that are refused are asked for in ordinary cases only: in a corner they may slip through by accident."""
+    return case if case.corner == ORDINARY else replace(case, targets={"labels": "one-hot"}.get(case.targets, "labels"))
 
 
 def _count(corner: str) -> int:

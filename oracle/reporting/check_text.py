@@ -47,7 +47,8 @@ def check_text(
     for one in shown:
         if one.verdict != RIGHT:
             title = f"{one.found.name} ({one.file.name}, {one.found.place}): "
-            lines = [title + coloured(one.verdict, with_colour=with_colour), *_indented(_paragraph(one))]
+            cause = f" [{one.cause_id}]" if one.cause_id is not None else ""
+            lines = [title + coloured(one.verdict, with_colour=with_colour) + cause, *_indented(_paragraph(one))]
             parts.append("\n".join([*lines, *_example(one), *_snippet(one)]))
     notes = list(_notes(shown))
     if notes and not only_wrong:
@@ -155,7 +156,8 @@ def _snippet(one: Checked) -> list[str]:
 
 def _notes(checked: Iterable[Checked]) -> Iterator[str]:
     for one in checked:
-        yield from (f"{one.found.name}: {note}" for note in one.sentences(Evidence.WORTH_KNOWING))
+        for note in one.sentences(Evidence.WORTH_KNOWING):
+            yield f"{one.found.name}: {note}"
 
 
 def _not_asked(checked: Iterable[Checked]) -> list[str]:

@@ -25,12 +25,20 @@ def snippet(file: Path, found: Found, record: LayerSpec, given: Arrays, finding:
     script = _Script(file, found, record, given)
     if finding.cause_id == "dout_overwritten":
         return script.overwritten("dout")
-    if finding.comparison is None:
+    if finding.comparison is None or not _is_an_entry(finding, record, arrays):
         return ""
     if finding.quantity in record.outputs:
         return script.forward_is(finding)
     name = next((n for n in record.differentiated if record.gradient_name(n) == finding.quantity), None)
     return script.gradient_of(name, finding) if name is not None else ""
+
+
+def _is_an_entry(finding: Finding, record: LayerSpec, arrays: dict[str, Array]) -> bool:
+    """Whether what was compared is an entry of the quantity, and not a sum over a row of it."""
+    assert finding.comparison is not None
+    names = {record.gradient_name(name): name for name in record.differentiated} | {record.outputs[0]: "dout"}
+    wanted = arrays.get(names.get(finding.quantity, ""))
+    return bool(finding.comparison.mismatch) or (wanted is not None and len(finding.comparison.index) == wanted.ndim)
 
 
 class _Script:

@@ -73,7 +73,7 @@ class GoneError(ForeignError):
 class Hints:
     """What the user says about the layers of a file: names taken for records, and how layers are called."""
 
-    taken_for: Mapping[str, str] = field(default_factory=dict)
+    taken_for: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     told: Told = field(default_factory=Told)
     #: By the name of a layer, where it is said of that one only.
     told_of: Mapping[str, Told] = field(default_factory=dict)

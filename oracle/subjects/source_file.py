@@ -14,7 +14,7 @@ import json
 import re
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,9 @@ class SourceFile:
     them is a note. Raises whatever the file raises.
     """
 
-    def __init__(self, file: str, *, definitions_only: bool, taken_for: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, file: str, *, definitions_only: bool, taken_for: Mapping[str, Sequence[str]] | None = None
+    ) -> None:
         self._path = Path(file).resolve()
         self._taken_for = taken_for or {}
         self.notes: list[str] = []
@@ -242,7 +244,7 @@ class SourceFile:
             backward = pairs.get(node.name, "")
             name = (_base(node.name, FORWARD_WORDS[:2]) if backward else "") or node.name
             taken_for = self._taken_for.get(node.name)
-            records = (taken_for,) if taken_for else records_known_as(name, is_class=is_class or bool(backward))
+            records = tuple(taken_for) if taken_for else records_known_as(name, is_class=is_class or bool(backward))
             if not records:
                 self.passed_over.append({"name": node.name, "reason": "no layer is known by this name"})
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,14 +19,19 @@ REDUCTIONS = ("sum", "layer")
 KEYS = ("as", "grads", "layout", "weights", "reduction")
 
 
-def known_record(name: object, place: str) -> str:
-    """The name of the record that people call so; ``place`` is where the name was read. Raises InputError."""
+def known_records(name: object, place: str) -> tuple[str, ...]:
+    """The names of the records that people call so; ``place`` is where the name was read. Raises InputError."""
     wanted = str(name).lower().replace("_", "")
     for record in KNOWN.values():
-        if wanted in (record.name.lower().replace("_", ""), *record.known_as):
-            return record.name
-    names = ", ".join(f"{record!r}" if "," in record else record for record in KNOWN)
-    raise InputError(f"{place}: {name} is no layer that is known; one of these is required: {names}")
+        if wanted == record.name.lower():
+            return (record.name,)
+    found = tuple(record.name for record in KNOWN.values() if wanted in record.known_as)
+    if found:
+        return found
+    names = sorted({alias for record in KNOWN.values() for alias in record.known_as})
+    near = difflib.get_close_matches(wanted, names, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"one of these is required: {', '.join(names)}"
+    raise InputError(f"{place}: {name} is no layer that is known; {hint}")
 
 
 def told_from(settings: Mapping[str, Any], place: str) -> Told:
@@ -35,7 +41,7 @@ def told_from(settings: Mapping[str, Any], place: str) -> Told:
         raise InputError(f"{place}: {', '.join(sorted(unknown))} is unknown; the keys are {', '.join(KEYS)}, layers")
     told = Told()
     if "grads" in settings:
-        told = replace(told, gradients=_gradients(settings["grads"], place))
+        told = replace(told, gradients=gradients_from(settings["grads"], place))
     if "layout" in settings:
         told = replace(told, in_columns=_choice(settings["layout"], LAYOUTS, f"{place}: layout") == "columns")
     if "weights" in settings:
@@ -53,7 +59,8 @@ def _choice(given: object, choices: tuple[str, ...], place: str) -> str:
     return plain
 
 
-def _gradients(given: object, place: str) -> dict[str, str]:
+def gradients_from(given: object, place: str) -> dict[str, str]:
+    """The places of gradients by parameter: ``W=dLdW,b=dLdb``, or a table. Raises InputError."""
     pairs = dict(given) if isinstance(given, Mapping) else {}
     if not isinstance(given, Mapping):
         for part in str(given).split(","):

@@ -467,7 +467,7 @@ PLANTED = [
         "Sigmoid",
         "results_own_their_memory",
         "right",
-        "after the output of forward was overwritten",
+        "whoever writes into the output of forward changes dx",
         drawn={"scale": 0.25},  # its y·(1 − y) loses digits beyond
     ),
     Planted(

@@ -52,6 +52,8 @@ class Calling:
     #: A batch of several samples is refused; backward gives the derivative, still to be multiplied by dout.
     one_at_a_time: bool = False
     times_dout: bool = False
+    #: Forms of targets that a loss raises for.
+    refused_targets: tuple[str, ...] = ()
     #: For a network: which of the outputs of the record it gives.
     outputs: tuple[str, ...] = ()
 
@@ -113,6 +115,7 @@ class Calling:
         parts = [made if self.kind in (CLASS, NETWORK) else self.kind]
         if self.forward_takes[:1] == ("t",):
             parts.append("targets first")
+        parts += [f"no {form}" for form in self.refused_targets]
         if self.in_columns:
             parts.append("batch in columns")
         if self.one_at_a_time:

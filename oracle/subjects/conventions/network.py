@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,6 +27,8 @@ from oracle.subjects.in_process import NetworkInstance
 from oracle.subjects.interface import Array, SubjectError
 
 LIST = "list"
+#: What gives the gradients; where there is none of these, loss(x, t) may give (loss, gradients).
+GRADIENTS = ("gradient", "gradients", "backward", "backprop")
 #: What the last layer, the one with the loss, is called.
 LAST_LAYERS = ("last_layer", "lastLayer", "loss_layer", "lossLayer", "criterion")
 
@@ -75,7 +77,7 @@ class ForeignNetwork(NetworkInstance):
 
     def _forward(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
         x, t = self._inputs = tuple(inputs.values())
-        results = {"loss": self._network.loss(x, t)}
+        results = {"loss": self._first_output(inputs)}
         if "scores" in self.record.outputs:
             results["scores"] = self._network.predict(x)
         if "accuracy" in self.record.outputs:
@@ -85,7 +87,10 @@ class ForeignNetwork(NetworkInstance):
     def _backward(self, dout: Array) -> dict[str, Any]:
         if self._inputs is None:
             raise RuntimeError("gradient needs the inputs of a forward")
-        return self._read_gradients(getattr(self._network, self.calling.backward)(*self._inputs))
+        return self._read_gradients(_gradients(self._network, self.calling, self._inputs))
+
+    def _first_output(self, inputs: Mapping[str, Array]) -> Any:
+        return _loss(self._network, inputs.values())
 
     def numerical_gradient(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         if not hasattr(self._network, "numerical_gradient"):
@@ -137,6 +142,17 @@ def attempts_at_network(module: Any, name: str, record: LayerSpec, *, is_tried: 
         return [_attempt(module, name, record, calling, given)]
 
 
+def _loss(network: Any, given: Iterable[Array]) -> Any:
+    returned = network.loss(*given)
+    return returned[0] if isinstance(returned, tuple) else returned
+
+
+def _gradients(network: Any, calling: Calling, given: tuple[Array, ...]) -> Any:
+    if calling.backward:
+        return getattr(network, calling.backward)(*given)
+    return network.loss(*given)[1]
+
+
 def _outputs(cls: type, record: LayerSpec) -> tuple[str, ...]:
     methods = {"loss": "loss", "scores": "predict", "accuracy": "accuracy"}
     return tuple(output for output in record.outputs if callable(getattr(cls, methods[output], None)))
@@ -155,11 +171,11 @@ def _attempt(module: Any, name: str, record: LayerSpec, calling: Calling, given:
         calling = replace(calling, parameters=places)
         fits.append(True)
         opened = ForeignNetwork(record, module, name, calling, given.parameters)
-        value = np.asarray(opened._network.loss(*given.inputs.values()))
+        value = np.asarray(_loss(opened._network, given.inputs.values()))
         if "scores" in calling.outputs and _gives_probabilities(opened._network, given, record):
             calling = replace(calling, outputs=tuple(o for o in calling.outputs if o != "scores"))
         fits.append(True)
-        returned = getattr(opened._network, calling.backward)(*given.inputs.values())
+        returned = _gradients(opened._network, calling, tuple(given.inputs.values()))
         gradients = {"returned": returned} if returned is not None else {"self": network}
         root, holder = next(iter(gradients.items()))
         found = dict(places_in(holder, root))

@@ -22,8 +22,6 @@ from oracle.catalog.record import ANY, BATCH, BROADCAST, LayerSpec
 from oracle.subjects.conventions.calling import CLASS, FUNCTION, FUNCTIONS, MEAN, UPDATE, Calling
 from oracle.subjects.conventions.layer import ForeignLayer
 from oracle.subjects.conventions.places import (
-    AFTER,
-    BEFORE,
     CONTAINERS,
     INPUT_GRADIENTS,
     LEARNING_RATES,
@@ -39,11 +37,20 @@ from oracle.subjects.conventions.places import (
 from oracle.subjects.interface import Array
 
 #: Names of methods, the usual ones first.
-FORWARDS = ("forward", "calculate", "__call__", "fwd", "forward_pass", "forward_propagation", "feedforward", "loss")
-BACKWARDS = ("backward", "bwd", "backward_pass", "backward_propagation", "backprop", "back", "gradient", "grad")
+FORWARDS = (
+    *("forward", "calculate", "forward_pass", "forward_propagation", "feedforward", "feed_forward", "fprop", "fwd"),
+    *("loss", "activate", "__call__"),
+)
+DERIVATIVES = ("derivative", "deriv", "prime", "gradient", "grad")
+BACKWARDS = (
+    *("backward", "backward_pass", "backward_propagation", "backprop", "back_propagation", "bprop", "bwd", "back"),
+    *DERIVATIVES,
+)
 ZERO_GRADS = ("zero_grad", "zero_grads", "zero_gradients", "reset_grad", "reset_grads", "reset_gradients")
 #: How targets are called.
 TARGETS = ("t", "target", "targets", "label", "labels", "ytrue", "truth", "truelabels", "ylabels", "teacher")
+#: What an object with a parameter in it calls the array.
+HELD_BY_OBJECTS = ("data", "value", "values", "tensor", "array")
 #: Words in the name of a constructor's argument that mean a number of inputs, or of outputs.
 SIZES = ("in", "out", "size", "dim", "features", "units", "neurons", "fan", "hidden", "nodes", "width")
 OUTPUT_SIZES = ("out", "units", "neurons", "hidden")
@@ -156,8 +163,8 @@ def untried(calling: Calling, record: LayerSpec) -> Attempt:
 
 def callings_of_class(given: type, record: LayerSpec, told: Told) -> list[Calling]:
     """The plausible ways to make and call a class, the commonest first. Raises UnknownCallingError."""
-    forward = next((n for n in FORWARDS if callable(getattr(given, n, None))), None)
-    backward = next((n for n in BACKWARDS if callable(getattr(given, n, None))), None)
+    forward = next((n for n in FORWARDS if has_method(given, n)), None)
+    backward = next((n for n in BACKWARDS if has_method(given, n)), None)
     if hasattr(given, "calculate") and record.is_loss:
         forward = "calculate"
     if forward is None and backward is None:
@@ -167,9 +174,9 @@ def callings_of_class(given: type, record: LayerSpec, told: Told) -> list[Callin
     found: list[Calling] = []
     for made_from in _makings(given, record):
         for forward_takes in _forward_arguments(getattr(given, forward, None), record, bool(made_from)):
-            for backward_takes in _backward_arguments(getattr(given, backward, None), record):
-                calling = Calling(CLASS, forward, backward, made_from, forward_takes, backward_takes)
-                found += _orientations(replace(calling, zero_grad=zero_grad), record, told)
+            calling = Calling(CLASS, forward, backward, made_from, forward_takes, zero_grad=zero_grad)
+            for called in _with_backward(calling, getattr(given, backward, None), record):
+                found += _orientations(called, record, told)
     return found
 
 
@@ -193,15 +200,25 @@ def callings_of_functions(
             found += _orientations(replace(calling, input_gradients=("returned[1]",)), record, told)
             continue
         calling = Calling(FUNCTIONS, forward.__name__, backward.__name__, (), forward_takes)
-        required = required_arguments(backward, bound=False)
-        if not record.is_loss and len(required) == 1 and not is_upstream(required[0]):
-            # A derivative, of x or of what forward gave.
-            for taken in ("x", "output"):
-                found += _orientations(replace(calling, backward_takes=(taken,), times_dout=True), record, told)
-            continue
-        for backward_takes in _backward_arguments(backward, record, bound=False):
-            found += _orientations(replace(calling, backward_takes=backward_takes), record, told)
+        for called in _with_backward(calling, backward, record, bound=False):
+            found += _orientations(called, record, told)
     return found
+
+
+def has_method(given: type, name: str) -> bool:
+    """Whether a class has a method; every class can be called, which does not make its instances callable."""
+    return any(name in vars(base) for base in given.__mro__ if base is not object)
+
+
+def _with_backward(calling: Calling, function: Any, record: LayerSpec, *, bound: bool = True) -> Iterator[Calling]:
+    """The ways in which backward may be called; one that takes neither dout nor a cache gives the derivative alone."""
+    required = required_arguments(function, bound=bound) if function is not None else []
+    is_derivative = calling.backward in DERIVATIVES or not bound
+    if is_derivative and not record.is_loss and len(required) == 1 and not is_upstream(required[0]):
+        yield from (replace(calling, backward_takes=(taken,), times_dout=True) for taken in ("x", "output"))
+        return
+    for taken in _backward_arguments(function, record, bound=bound):
+        yield replace(calling, backward_takes=taken)
 
 
 def _orientations(calling: Calling, record: LayerSpec, told: Told) -> Iterator[Calling]:
@@ -275,6 +292,11 @@ def _forward_arguments(
     if function is None:
         return [inputs]
     required = required_arguments(function, bound=bound)
+    known = (*inputs, *record.parameters)
+    if len(required) > len(known):
+        raise UnknownCallingError(
+            f"it wants {len(required)} arguments ({', '.join(required)}), and {len(known)} are known"
+        )
     orders = [inputs]
     if len(inputs) == 2 and record.target_forms and len(required) >= 2:
         # By their names, where those tell: values do not for a squared error.
@@ -335,6 +357,7 @@ def _attempt(module: Any, name: str, record: LayerSpec, calling: Calling, told: 
             fits.append(True)
             fits += _shapes_fit(record, gradients, given)
             calling = replace(calling, writes_in_place=_writes_in_place(layer, record, calling, given))
+            calling = replace(calling, refused_targets=_refused(layer, record, given))
             is_own_slope = (record.is_loss or calling.times_dout) and _is_own_slope(layer, record, given)
         except UnknownCallingError:
             raise
@@ -358,8 +381,8 @@ def _with_parameters(module: Any, name: str, record: LayerSpec, calling: Calling
             same = same or [p for p, kept in held.items() if np.array_equal(kept.reshape(-1), values.reshape(-1))]
         else:
             like = [p for p, kept in held.items() if sorted(s for s in kept.shape if s > 1) == sorted(values.shape)]
-            same = [p for p in like if is_named_for(last_name(p), a.name, values.ndim)]
-            same = same or [p for p in like if not _sounds_like_a_gradient(p)]
+            same = [p for p in like if _is_called(p, a.name, values.ndim)]
+            same = same or [p for p in like if not _sounds_like_a_gradient(p, a.name, values.ndim)]
             if not same and not calling.made_from:
                 # An instance that was there already may have any size.
                 named = [p for p in held if is_named_for(last_name(p), a.name, values.ndim)]
@@ -383,9 +406,15 @@ def _lying_as(calling: Calling, name: str, kept: Array, values: Array) -> Callin
     return calling
 
 
-def _sounds_like_a_gradient(place: str) -> bool:
-    name = plain(last_name(place))
-    return any(name.startswith(mark) for mark in BEFORE) or any(name.endswith(mark) for mark in AFTER)
+def _is_called(place: str, name: str, axes: int) -> bool:
+    """Whether a place is called like a parameter: W, params["W"], or an object with that name that holds the array."""
+    holds = plain(last_name(place)) in HELD_BY_OBJECTS and is_named_for(container_name(place), name, axes)
+    return holds or is_named_for(last_name(place), name, axes)
+
+
+def _sounds_like_a_gradient(place: str, name: str, axes: int) -> bool:
+    last = last_name(place)
+    return plain(last) in CONTAINERS or is_named_for_gradient(last, name, axes)
 
 
 def _learning_rates(made: Any, module: Any) -> Iterator[str]:
@@ -402,7 +431,7 @@ def _forward(
 ) -> tuple[Calling, ForeignLayer, Array]:
     """One forward, with the place where its output is. Targets may be wanted as labels."""
     errors: list[Exception] = []
-    for inputs in _forms(record, given):
+    for inputs in _forms(record, given).values():
         try:
             layer = ForeignLayer(record, module, name, calling, given.parameters)
             value = layer.call_forward(inputs)
@@ -432,13 +461,25 @@ def _with_output(layer: ForeignLayer, returned: Any, record: LayerSpec, calling:
     return replace(calling, output=MEAN) if is_for_each_sample else calling
 
 
-def _forms(record: LayerSpec, given: Arrays) -> list[dict[str, Array]]:
+def _forms(record: LayerSpec, given: Arrays) -> dict[str, dict[str, Array]]:
     """The inputs with one-hot targets, and with labels where the record knows them."""
-    forms = [dict(given.inputs)]
-    if record.has_class_targets:
-        (target,) = record.of_role("target")
-        forms.append({**given.inputs, target.name: given.inputs[target.name].argmax(axis=-1)})
-    return forms
+    if not record.has_class_targets:
+        return {"": dict(given.inputs)}
+    (target,) = record.of_role("target")
+    labels = given.inputs[target.name].argmax(axis=-1)
+    return {"one-hot": dict(given.inputs), "labels": {**given.inputs, target.name: labels}}
+
+
+def _refused(layer: ForeignLayer, record: LayerSpec, given: Arrays) -> tuple[str, ...]:
+    """The forms of targets that raise, in a batch of several samples."""
+    refused = []
+    for form, inputs in _forms(record, given).items():
+        try:
+            layer._first_output(inputs)
+            layer._backward(given.dout)
+        except Exception:
+            refused.append(form)
+    return tuple(refused)
 
 
 def _first_named(made: Any, names: tuple[str, ...], shape: tuple[int, ...]) -> str:
@@ -477,7 +518,7 @@ def _with_gradients(layer: ForeignLayer, record: LayerSpec, calling: Calling, gi
 
 
 def _working(layer: ForeignLayer, record: LayerSpec, given: Arrays) -> dict[str, Array]:
-    for inputs in _forms(record, given):
+    for inputs in _forms(record, given).values():
         try:
             layer._first_output(inputs)
         except Exception:
