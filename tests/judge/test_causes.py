@@ -593,7 +593,7 @@ DIGITS = {
     "logarithm_of_zero": [planted("SoftmaxWithLoss", "log(0)", SoftmaxLoss, targets="one-hot", **MODERATE)],
     "integers_inside": [
         altered("Affine", "dW = np.zeros(W.shape, int)", dW=lambda dW, s: np.trunc(dW), drawn=ORDINARY),
-        altered("MulLayer", "np.floor(dx)", dx=lambda dx, s: np.floor(dx), drawn={**ORDINARY, "scale": 1e3}),
+        altered("IdentityWithLoss", "np.floor(dx)", dx=lambda dx, s: np.floor(dx), drawn={**ORDINARY, "scale": 100.0}),
     ],
 }
 
