@@ -9,7 +9,7 @@ import numpy as np
 from oracle.catalog.case import Arrays
 from oracle.catalog.record import Array, LayerSpec
 from oracle.judge.trial import Finding
-from oracle.subjects.conventions.calling import CLASS, MEAN, NETWORK, UPDATE, Calling
+from oracle.subjects.conventions.calling import CLASS, MEAN, NETWORK, SUM, UPDATE, Calling
 from oracle.subjects.conventions.subject import Found
 
 #: Arrays with more entries are not written out.
@@ -128,7 +128,7 @@ class _Script:
             return [*lines, f"    y, cache = {call}", f"    return {self._object('cache')}, y"]
         if calling.output.startswith("self."):
             return [*lines, f"    {call}", f"    return layer, {_of_layer(calling.output)}"]
-        value = f"np.mean({call})" if calling.output == MEAN else call
+        value = {MEAN: f"np.mean({call})", SUM: f"np.sum({call})"}.get(calling.output, call)
         if calling.output == "returned[0]":
             return [*lines, f"    returned = {call}", "    return returned, returned[0]"]
         return [*lines, f"    y = {value}", f"    return {self._object('None')}, y"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from oracle.catalog.record import LayerSpec
-from oracle.subjects.conventions.calling import CLASS, NETWORK, UPDATE, Calling
+from oracle.subjects.conventions.calling import CLASS, MEAN, NETWORK, SUM, UPDATE, Calling
 
 Function = ast.FunctionDef
 

@@ -35,7 +35,7 @@ LAYER_SECONDS = 60.0
 #: Seconds for the import of a file; what trains or plots meanwhile is left out on a second try.
 IMPORT_SECONDS = 2.0
 #: Seconds for recognising one layer: a few dozen calls on tiny arrays.
-RECOGNITION_SECONDS = 2.0
+RECOGNITION_SECONDS = 5.0
 #: Seconds until a new process answers at all: it imports NumPy.
 START_SECONDS = 30.0
 

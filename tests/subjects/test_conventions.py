@@ -86,6 +86,7 @@ RECOGNISED = {
         "CrossEntropy": ("cross-entropy of probabilities, averaged over the batch", "targets first"),
         "MSELoss": ("squared error, averaged over all entries", "backward without dout"),
         "MeanSquaredError": ("IdentityWithLoss", "()"),
+        "SquareLoss": ("half squared error, summed", "backward without dout"),
         "BCELoss": ("binary cross-entropy of probabilities, averaged over all entries", "()"),
     },
     "networks": {

@@ -13,8 +13,8 @@ from oracle.catalog.record import BATCH, Array, LayerSpec
 
 #: Where a gradient is recovered from the change of the parameter: the layer updates itself inside backward.
 UPDATE = "update"
-#: What a loss that returns one number for each sample is averaged to.
-MEAN = "mean of returned"
+#: What a loss that returns one number for each sample is averaged to, and one for each entry is summed to.
+MEAN, SUM = "mean of returned", "sum of returned"
 CLASS, FUNCTIONS, FUNCTION, NETWORK = "class", "functions with a cache", "function", "network"
 
 

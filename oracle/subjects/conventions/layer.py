@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from oracle.catalog.record import LayerSpec
-from oracle.subjects.conventions.calling import CLASS, MEAN, UPDATE, Calling
+from oracle.subjects.conventions.calling import CLASS, MEAN, SUM, UPDATE, Calling
 from oracle.subjects.conventions.places import read, replace_everywhere, write
 from oracle.subjects.in_process import _Instance
 from oracle.subjects.interface import Array, ReturnsNoneError, SubjectError
@@ -86,7 +86,10 @@ class ForeignLayer(_Instance):
         roots = {"self": self._object, "returned": returned}
         if self.calling.cache:
             self._known["cache"] = read(self.calling.cache, roots)
-        value = np.mean(returned) if self.calling.output == MEAN else read(self.calling.output, roots)
+        if self.calling.output in (MEAN, SUM):
+            value = np.mean(returned) if self.calling.output == MEAN else np.sum(returned)
+        else:
+            value = read(self.calling.output, roots)
         if value is None:
             raise ReturnsNoneError(f"{self.calling.forward} returned None; an array is required")
         self._known["output"] = value

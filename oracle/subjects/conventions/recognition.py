@@ -19,7 +19,7 @@ import numpy as np
 
 from oracle.catalog.case import Arrays, Case, materialise
 from oracle.catalog.record import ANY, BATCH, BROADCAST, LayerSpec
-from oracle.subjects.conventions.calling import CLASS, FUNCTION, FUNCTIONS, MEAN, UPDATE, Calling
+from oracle.subjects.conventions.calling import CLASS, FUNCTION, FUNCTIONS, MEAN, SUM, UPDATE, Calling
 from oracle.subjects.conventions.layer import ForeignLayer
 from oracle.subjects.conventions.places import (
     CONTAINERS,
@@ -49,6 +49,8 @@ BACKWARDS = (
 ZERO_GRADS = ("zero_grad", "zero_grads", "zero_gradients", "reset_grad", "reset_grads", "reset_gradients")
 #: How targets are called.
 TARGETS = ("t", "target", "targets", "label", "labels", "ytrue", "truth", "truelabels", "ylabels", "teacher")
+#: How predictions are called, beside which ``y`` means targets.
+PREDICTIONS = ("p", "pred", "preds", "prediction", "predictions", "ypred", "yhat", "yp", "prob", "probs", "logits")
 #: What an object with a parameter in it calls the array.
 HELD_BY_OBJECTS = ("data", "value", "values", "tensor", "array")
 #: Words in the name of a constructor's argument that mean a number of inputs, or of outputs.
@@ -300,7 +302,7 @@ def _forward_arguments(
     orders = [inputs]
     if len(inputs) == 2 and record.target_forms and len(required) >= 2:
         # By their names, where those tell: values do not for a squared error.
-        is_target = [plain(name) in TARGETS for name in required[:2]]
+        is_target = _are_targets(required[:2])
         if is_target[0] and not is_target[1]:
             orders = [inputs[::-1]]
         elif not any(is_target):
@@ -308,6 +310,12 @@ def _forward_arguments(
     if record.parameters and not has_parameters and len(required) > len(inputs):
         return [(*order, *record.parameters) for order in orders]
     return orders
+
+
+def _are_targets(names: list[str]) -> list[bool]:
+    """Which of two arguments are targets by their names; beside predictions, ``y`` means targets."""
+    others = {plain(name) for name in names} & {*PREDICTIONS, "output", "outputs", "scores"}
+    return [plain(name) in TARGETS or (plain(name) == "y" and bool(others)) for name in names]
 
 
 def _backward_arguments(function: Any, record: LayerSpec, *, bound: bool = True) -> list[tuple[str, ...]]:
@@ -326,7 +334,7 @@ def _backward_arguments(function: Any, record: LayerSpec, *, bound: bool = True)
             return [("cache",)]
         return [("dout", *rate)]
     if record.is_loss and len(required) == 2 and "cache" not in plain(required[1]):
-        way = inputs[::-1] if plain(required[0]) in TARGETS else inputs
+        way = inputs[::-1] if _are_targets(required)[0] else inputs
         return [("output", way[1]), way] if plain(required[0]).startswith("d") else [way, ("output", way[1])]
     if len(required) == 2:
         first_is_cache = "cache" in plain(required[0])
@@ -457,8 +465,9 @@ def _with_output(layer: ForeignLayer, returned: Any, record: LayerSpec, calling:
         return replace(calling, output="returned[0]", cache="returned[1]")
     if not isinstance(returned, (np.ndarray, np.number, int, float)):
         raise TypeError(f"{calling.forward} returned {type(returned).__name__}; an array is required")
-    is_for_each_sample = record.output_shape == () and np.ndim(returned) == 1
-    return replace(calling, output=MEAN) if is_for_each_sample else calling
+    if record.output_shape == () and np.ndim(returned) > 0:
+        return replace(calling, output=MEAN if np.ndim(returned) == 1 else SUM)
+    return calling
 
 
 def _forms(record: LayerSpec, given: Arrays) -> dict[str, dict[str, Array]]:

@@ -79,3 +79,14 @@ class BCELoss:
 
     def backward(self, dout=1.0):
         return dout * (self.p - self.t) / (self.p * (1 - self.p)) / self.p.size
+
+
+class SquareLoss:
+    """An array, one number for each entry; targets first."""
+
+    def loss(self, y, y_pred):
+        return 0.5 * np.power((y - y_pred), 2)
+
+    def gradient(self, y, y_pred):
+        return -(y - y_pred)
+
