@@ -18,6 +18,8 @@ def lines_of(tree: ast.Module, name: str, record: LayerSpec, calling: Calling) -
     lines: dict[str, int | None] = {}
     if forward is not None:
         place = "returned[0]" if calling.cache or (not calling.backward and record.has_backward) else calling.output
+        if place in (MEAN, SUM):
+            place = "returned"
         lines[record.outputs[0]] = _line(forward, place)
     if backward is not None and record.has_backward:
         places = dict(zip(record.differentiable_inputs, calling.input_gradients, strict=False)) | dict(
