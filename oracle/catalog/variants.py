@@ -68,7 +68,8 @@ _OF_PROBABILITIES = LayerSpec(
 _BINARY_OF_PROBABILITIES = replace(
     _OF_PROBABILITIES,
     name="binary cross-entropy of probabilities",
-    known_as=BINARY_CROSS_ENTROPIES,
+    # Some call it cross-entropy without more; values tell.
+    known_as=(*BINARY_CROSS_ENTROPIES, "crossentropy"),
     twin="oracle.twins.layers:binary_cross_entropy_error",
     definition=definitions.binary_cross_entropy_error,
     target_forms=("binary",),
