@@ -72,8 +72,11 @@ def compare(
     expected: Array,
     bound: Array,
     left_out: Array | None = None,
+    size: float | None = None,
 ) -> Comparison:
     """Compare two arrays of one shape with a bound for each entry; ``left_out`` masks entries at a kink.
+
+    ``size`` is what errors are measured in ulp of, where that is not the largest entry.
 
     Equal infinities and NaN on both sides agree; NaN or an infinity on one side alone is wrong by an infinite
     margin. An exact agreement has margin 0, whatever the bound.
@@ -143,7 +146,7 @@ def compare(
         max_rel=float(finite_relative.max()) if finite_relative.size else 0.0,
         mean_abs=float(error[kept].mean()),
         noticed=noticed,
-        ulps=max_abs / _last_place(largest, float(info.eps)) if has_digits else 0.0,
+        ulps=max_abs / _last_place(max(largest, size or 0.0), float(info.eps)) if has_digits else 0.0,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ WHOLE = ""
 #: Comparisons of the layer itself; how the references agree with each other is no property of it.
 OWN_PAIRS = tuple(name for name in PAIR_NAMES if name.startswith("backprop-"))
 MEASURES = ("worst", "median")
+#: JSON has integers that are no float.
+LARGEST = sys.float_info.max
 
 
 class Key(NamedTuple):
@@ -271,7 +274,7 @@ def _is_unicode(text: str) -> bool:
 def _number(table: Mapping[str, Any], name: str) -> float:
     """A size: not negative; infinity is written as a string."""
     value = table.get(name)
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 2**1000:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= LARGEST:
         return float(value)
     if value in ("inf", float("inf")):
         return float("inf")

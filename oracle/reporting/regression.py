@@ -274,7 +274,7 @@ def _how(found: Differences) -> str:
     against = f"Held against {found.before.place}"
     if found.because:
         return (
-            f"{against}, by bound and verdict and not by ratio, because last digits differ with other versions: "
+            f"{against}, by bound and verdict instead of by ratio, since last digits are not comparable: "
             f"{'; '.join(found.because)}."
         )
     return (
