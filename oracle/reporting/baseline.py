@@ -70,12 +70,17 @@ class Results:
         return int(self.environment["seed"])
 
     def version(self, fact: str) -> str | None:
-        """What a fact was, as far as figures hang on it: patches of Python do not change arithmetic."""
+        """What a fact was, as far as figures hang on it.
+
+        Patches of Python do not change arithmetic, and the builds of one PyTorch for several devices share their CPU.
+        """
         value = self.environment.get(fact)
         if value is None:
             return None
         text = str(value).encode("utf-8", "replace").decode("utf-8")
-        return ".".join(text.split(".")[:2]) if fact == "python" else text
+        if fact == "python":
+            return ".".join(text.split(".")[:2])
+        return text.partition("+")[0] if fact == "torch" else text
 
 
 class _Damaged(Exception):

@@ -121,8 +121,9 @@ def test_other_versions_are_compared_by_bound_and_the_output_says_so(make_report
     assert "old margin" in text
 
 
-def test_a_patch_of_python_is_no_other_version(make_report, make_row):
-    assert compared(make_report(make_row()), make_report(make_row(), python="3.11.99")).because == ()
+@pytest.mark.parametrize(("fact", "version"), [("python", "3.11.99"), ("torch", "2.13.0+cpu")])
+def test_a_patch_of_python_and_another_build_of_pytorch_are_no_other_version(make_report, make_row, fact, version):
+    assert compared(make_report(make_row()), make_report(make_row(), **{fact: version})).because == ()
 
 
 def test_by_bound_a_margin_that_passes_1_is_worse_and_a_worse_verdict_still_fails(make_report, make_row):
