@@ -29,7 +29,7 @@ def add(command: argparse.ArgumentParser, default: Path) -> None:
     group = command.add_argument_group("regression checking", "a verdict that got worse ends with 1")
     for option, does in (("--save-baseline", "keep the results"), ("--compare", "hold the results against those kept")):
         group.add_argument(
-            option, nargs="?", const=default, type=Path, metavar="PATH", help=f"{does} (default: {default})"
+            option, nargs="?", const=default, type=Path, metavar="PATH", help=f"{does} (without a PATH: {default})"
         )
     add_rules(group)
 

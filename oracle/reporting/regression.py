@@ -114,7 +114,7 @@ def differences(
                 groups[_group(change, notable)].append(change)
     for changes in groups.values():
         changes.sort(key=lambda change: change.badness, reverse=True)
-    gone = [key for key in before.rows if key not in after.rows]
+    gone = _only_in(before.rows, after.rows)
     return Differences(
         before=before,
         after=after,
@@ -123,11 +123,19 @@ def differences(
         worse=tuple(groups["worse"]),
         improved=tuple(groups["improved"]),
         unchanged=tuple(groups["unchanged"]),
-        new=tuple(key for key in after.rows if key not in before.rows),
+        new=tuple(_only_in(after.rows, before.rows)),
         vanished=tuple(key for key in gone if asked(key)),
         not_asked=sum(not asked(key) for key in gone),
         common=sum(key in before.rows for key in after.rows),
     )
+
+
+def _only_in(rows: Mapping[Key, Row], others: Mapping[Key, Row]) -> list[Key]:
+    """Rows that the others lack; of a layer as a whole only where it has no other."""
+    compared = {(key.layer, key.dtype) for key in rows if key.quantity != WHOLE}
+    return [
+        key for key in rows if key not in others and (key.quantity != WHOLE or (key.layer, key.dtype) not in compared)
+    ]
 
 
 def _why_no_ratio(before: Results, after: Results) -> tuple[str, ...]:
@@ -137,7 +145,7 @@ def _why_no_ratio(before: Results, after: Results) -> tuple[str, ...]:
         if before.version(fact) != after.version(fact)
     ]
     for results in (before, after):
-        if results.plan is None or not any(row.ulps for row in results.rows.values()):
+        if any(row.margin is not None and row.ulps is None for row in results.rows.values()):
             other.append(f"{results.place} is from before errors were kept in ulp")
     return tuple(other)
 
@@ -257,7 +265,7 @@ def _parts(found: Differences, style: str, *, all_rows: bool, heading: str) -> l
         title = f"{group}: {_counted(len(total), 'row') if total else 'none'}"
         if group == "Unchanged" and total:
             title += f", {sum(change.is_exact for change in total):,} of them to the last digit"
-            title += "; those that moved most (all of them: --all-rows)" if 0 < len(changes) < len(total) else ""
+            title += "; the worst of the others (--all-rows lists all)" if 0 < len(changes) < len(total) else ""
         parts.append(heading.format(title))
         if changes:
             parts.append(_table(found, changes, style, by_ratio=by_ratio))
@@ -284,7 +292,7 @@ def _how(found: Differences) -> str:
 
 
 def _table(found: Differences, changes: Iterable[Change], style: str, *, by_ratio: bool) -> str:
-    figures = ("old, ulp", "new, ulp", "ratio", "of") if by_ratio else ("old margin", "new margin")
+    figures = ("old, ulp", "new, ulp", "ratio", "seen in") if by_ratio else ("old margin", "new margin")
     headers = ("layer", "quantity", "dtype", *figures, "verdict")
     return tabulate(
         [_cells(found, change, by_ratio=by_ratio) for change in changes],
