@@ -113,6 +113,8 @@ class LayerSpec:
     #: The same for a textbook formula, PyTorch's included: (sup |J|)ᵀ|dout| for gradients, and the largest
     #: intermediate value for outputs.
     textbook_scale: Callable[[ByName, Array], dict[str, Array]] | None = None
+    #: Where the usual formula overflows or takes log(0): lines of NumPy that do not.
+    stable_form: str = ""
     #: How rounding travels through it when it is one of a stack.
     rounding: Rounding | None = None
     #: The same for a directional derivative of the stack: makes a layer with tangents from its parameters.

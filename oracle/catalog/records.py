@@ -181,6 +181,7 @@ LAYERS = (
         corners=("scalars", "empty", "integer input", "exact zeros", "extreme values", "one decimal"),
         scales=(1.0, 10.0, 50.0, 300.0),
         textbook_scale=_sigmoid_textbook,
+        stable_form="e = np.exp(-np.abs(x)); y = np.where(x >= 0, 1, e) / (1 + e)",
         rounding=SigmoidRounding(),
         tangent=SigmoidTangent,
     ),
@@ -232,6 +233,7 @@ FUNCTIONS = (
         rows_are_independent=True,
         shift_invariant=True,
         inner_sum=_classes,
+        stable_form="e = np.exp(x - x.max(axis=-1, keepdims=True)); y = e / e.sum(axis=-1, keepdims=True)",
         # y (δ − y): PyTorch subtracts a sum of products with y from the upstream gradient.
         textbook_scale=lambda arrays, dout: {
             "dx": np.broadcast_to(np.abs(dout).max(axis=-1, keepdims=True), dout.shape)
@@ -285,6 +287,8 @@ LOSSES = (
         inner_sum=_classes,
         gradient_scale=_softmax_loss_scale,
         textbook_scale=_softmax_loss_textbook,
+        stable_form="s = x - x.max(axis=-1, keepdims=True); "
+        "loss = np.sum(t * (np.log(np.exp(s).sum(axis=-1, keepdims=True)) - s)) / N",
         rounding=None,
     ),
     LayerSpec(
@@ -318,6 +322,7 @@ LOSSES = (
         averages_over_batch=True,
         gradient_scale=_sigmoid_loss_scale,
         textbook_scale=_sigmoid_loss_textbook,
+        stable_form="loss = np.sum(np.maximum(x, 0) - x * t + np.log1p(np.exp(-np.abs(x)))) / N",
     ),
 )
 

@@ -9,6 +9,26 @@ from oracle.cli.common import Commands
 from oracle.cli.status import RIGHT
 from oracle.errors import InputError
 
+#: The cause that a failing check has, where it always has the same.
+CAUSE_OF = {
+    "assigned_parameters_are_used": "assigned_parameters_unused",
+    "backward_before_forward_is_refused": "backward_before_forward_answers",
+    "backward_is_repeatable": "accumulates_over_calls",
+    "certificate_holds": "certificate_fails",
+    "dout_is_not_modified": "dout_overwritten",
+    "dtype_is_kept": "dtype_promoted",
+    "earlier_results_stay": "earlier_result_overwritten",
+    "extreme_values_are_finite": "overflows",
+    "inputs_are_not_modified": "input_overwritten",
+    "instances_are_independent": "state_shared_between_instances",
+    "kink_convention_is_that_of_pytorch": "kink_convention",
+    "newest_forward_wins": "stale_cache",
+    "own_numerical_gradient_agrees": "own_numerical_gradient_wrong",
+    "parameters_are_not_modified": "parameter_overwritten",
+    "results_own_their_memory": "result_shares_memory",
+    "shape_is_kept": "wrong_shape",
+}
+
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
@@ -38,6 +58,9 @@ def run(arguments: argparse.Namespace, command: str) -> int:
         return RIGHT
     if arguments.name in CHECKS:
         print(f"{arguments.name}\n  Asked of every layer that it makes sense for: {CHECKS[arguments.name].summary}")
+        if arguments.name in CAUSE_OF:
+            cause_id = CAUSE_OF[arguments.name]
+            print(f"  Where it fails ({cause_id}): {CAUSES[cause_id]}")
         return RIGHT
     near = difflib.get_close_matches(arguments.name, [*CAUSES, *CHECKS], n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "oracle explain lists all"

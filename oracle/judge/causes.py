@@ -25,6 +25,14 @@ CAUSES: dict[str, Cause] = {
     "misspelt_method": Cause(
         "A method has another name than it is called by.", "Layers are called by forward and backward: rename it."
     ),
+    "undefined_name": Cause(
+        "A name does not exist.", "What belongs to the layer is read from self: self.b, not b; or it is misspelt."
+    ),
+    "missing_import": Cause("An import is missing.", "Write it at the top of the file."),
+    "attribute_never_set": Cause(
+        "An attribute is read that nothing has set.", "What backward needs is kept in forward: self.out = out."
+    ),
+    "returns_none": Cause("A call returns None.", "The last line of forward and of backward is a return."),
     "refuses_corner": Cause(
         "A corner is refused with an exception.", "That is honest; support it if your data can contain it."
     ),
@@ -103,6 +111,11 @@ CAUSES: dict[str, Cause] = {
     "normalised_over_the_wrong_axis": Cause(
         "Softmax is normalised over the rows instead of the classes.", "Sum over the classes, axis=-1, keepdims=True."
     ),
+    "added_inside_logarithm": Cause(
+        "Something is added inside the logarithm.",
+        "The loss is then another function than the one whose gradient is (y − t)/N: take the logarithm of y itself, "
+        "by log-sum-exp of the scores.",
+    ),
     "loss_is_not_what_backward_differentiates": Cause(
         "Backward is the derivative of another loss than forward computes.",
         "Such as log(y + 1e-7) with the gradient of log(y): add nothing inside the logarithm, use log-sum-exp.",
@@ -137,7 +150,14 @@ CAUSES: dict[str, Cause] = {
         "It loses digits that the function has: a difference of numbers that are nearly equal.",
         "Near y = 1 take 1 − y from exp(−|x|), which is known before the rounding of y.",
     ),
+    "integers_inside": Cause(
+        "Its fractions are cut off: it is computed in integers.", "Give arrays a floating dtype: np.zeros(x.shape)."
+    ),
     "overflows": Cause("It overflows where the function is finite.", "Use a form whose exponents are never positive."),
+    "logarithm_of_zero": Cause(
+        "It takes the logarithm of a probability that has underflowed to 0.",
+        "Take the logarithm of the sum instead (log-sum-exp): add nothing inside it.",
+    ),
     # ------------------------------------------------------------------ properties
     "lacks_a_property": Cause("It lacks a property of the definition.", "The check of that name says which."),
     "certificate_fails": Cause(

@@ -125,8 +125,7 @@ def _weighed(trial: Trial, comparison: Comparison, pair: tuple[str, str], eviden
     actual, expected = trial.values(comparison, pair)
     finite = np.isfinite(comparison.actual) and np.isfinite(comparison.expected)
     if not finite and not comparison.mismatch and trial.overflowed():
-        sentence = f"overflows where the function is finite: {comparison}"
-        return Problem(Evidence.CAN_CORRUPT, sentence, quantity, comparison, "overflows")
+        return _overflow(trial, str(comparison), quantity, comparison)
     if trial.loses_precision_only(quantity, pair, actual, expected):
         return _loses_digits(comparison)
     lower = inside(trial, quantity, pair, actual, expected)
@@ -136,6 +135,16 @@ def _weighed(trial: Trial, comparison: Comparison, pair: tuple[str, str], eviden
     explanations = explain(trial, quantity, pair, actual, expected)
     sentence = f"{comparison}{_where_in_the_stack(trial)}"
     return Problem(evidence, sentence, quantity, comparison, explanations=explanations)
+
+
+def _overflow(trial: Trial, where: str, quantity: str = "", comparison: Comparison | None = None) -> Problem:
+    """Values that are not finite although the function is, with the form that stays finite."""
+    is_logarithm = "divide by zero encountered in log" in trial.overflowed()
+    cause_id = "logarithm_of_zero" if is_logarithm else "overflows"
+    what = CAUSES[cause_id].what[:1].lower() + CAUSES[cause_id].what[1:-1]
+    stable = f"; this does not: {trial.record.stable_form}" if trial.record.stable_form else ""
+    sentence = f"{what} ({where}); {CAUSES[cause_id].mend[:1].lower()}{CAUSES[cause_id].mend[1:-1]}{stable}"
+    return Problem(Evidence.CAN_CORRUPT, sentence, quantity, comparison, cause_id)
 
 
 def _where_in_the_stack(trial: Trial) -> str:
@@ -625,15 +634,9 @@ def extreme_values_are_finite(trial: Trial) -> Iterator[Problem]:
     """Inputs of ±10,000 give finite results, and no overflow on the way."""
     for quantity, values in trial.estimates["backprop"].values.items():
         if not np.isfinite(values).all():
-            sentence = f"{quantity} is not finite for inputs of ±1e4"
-            yield Problem(Evidence.CAN_CORRUPT, sentence, quantity, cause_id="overflows")
+            yield _overflow(trial, f"{quantity} is not finite for inputs of ±1e4", quantity)
     if trial.overflowed():
-        yield Problem(
-            Evidence.CAN_CORRUPT,
-            f"overflows where the function is finite ({trial.overflowed()}); use a "
-            "form whose exponents are never positive",
-            cause_id="overflows",
-        )
+        yield _overflow(trial, trial.overflowed())
 
 
 # --------------------------------------------------------------------------- kinks

@@ -67,6 +67,8 @@ class Symptom:
 
 
 Rule = Callable[[Symptom], Iterator[Array]]
+#: What people add to a probability so that its logarithm is finite.
+ADDED = (1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12, 1e-15)
 RULES: dict[str, Rule] = {}
 
 
@@ -149,11 +151,28 @@ def term_y_missing(s: Symptom) -> Iterator[Array]:
 
 
 @rule
+def integers_inside(s: Symptom) -> Iterator[Array]:
+    # Integers in, integers out is another matter.
+    if np.any(s.expected != np.trunc(s.expected)) and all(v.dtype.kind == "f" for v in s.arrays.values()):
+        yield np.trunc(s.expected)
+        yield np.round(s.expected)
+        yield np.floor(s.expected)
+
+
+@rule
 def input_for_output(s: Symptom) -> Iterator[Array]:
     if s.is_elementwise:
         x = next(iter(s.arrays.values()))
         if x.shape == s.dout.shape:
             yield s.dout * x * (1 - x)
+
+
+@rule
+def added_inside_logarithm(s: Symptom) -> Iterator[Array]:
+    names = tuple(a.name for a in s.record.arguments if a.values == "probabilities")
+    if s.is_output and names:
+        for added in ADDED:
+            yield from _defined(s, lambda y, added=added: y + added, names)  # type: ignore[misc]
 
 
 @rule
@@ -367,7 +386,13 @@ def _softmax(s: Symptom, axis: int | None) -> Iterator[Array]:
     scores = next(iter(s.arrays.values()))
     if not s.record.shift_invariant or scores.ndim != 2:
         return
-    e = np.exp(scores.astype(np.float64) - scores.max(axis=axis, keepdims=True))
+    for of_maximum in (axis, -1):
+        yield from _softmax_by(s, scores, axis, of_maximum)
+
+
+def _softmax_by(s: Symptom, scores: Array, axis: int | None, of_maximum: int | None) -> Iterator[Array]:
+    """The same with the maximum along another axis: it cancels only where that is the axis of the sum."""
+    e = np.exp(scores.astype(np.float64) - scores.max(axis=of_maximum, keepdims=True))
     y = e / e.sum(axis=axis, keepdims=True)
     if not s.record.is_loss:
         yield y
@@ -388,7 +413,8 @@ def _factor_of_no_name(s: Symptom, alike: Closeness) -> list[Explanation]:
     factor = float(s.actual[largest] / s.expected[largest])
     if not np.isfinite(factor) or not alike(s.actual, factor * s.expected):
         return []
-    return [Explanation("constant_factor", f"{factor:.6g}")]
+    # Six digits of what is nearly 1 would be 1, in every case.
+    return [Explanation("constant_factor", f"{factor:.6g}" if abs(factor - 1) > 1e-3 else repr(factor))]
 
 
 def _places(trial: Trial, s: Symptom, pair: tuple[str, str]) -> list[Explanation]:

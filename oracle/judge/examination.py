@@ -5,14 +5,15 @@ from __future__ import annotations
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from oracle.catalog.case import Case
 from oracle.catalog.record import LayerSpec
 from oracle.data.digits import Digits
-from oracle.judge.checks import checks_for
+from oracle.judge.checks import Check, Problem, checks_for
 from oracle.judge.comparison import Comparison
+from oracle.judge.exceptions import explain_exception
 from oracle.judge.settlement import settle
 from oracle.judge.trial import Finding, Trial
 from oracle.judge.verdict import GROUNDS, Evidence, decide
@@ -107,61 +108,89 @@ def examine(
     checks = checks_for(subject.record)
     ran_with: set[str] = set()
     examined: list[Case] = []
+    gone: list[Finding] = []
     for case in cases:
         result.cases += 1
-        examined.append(case)
         trial = Trial(subject, case, real_data, with_autograd).run()
         ran = result.tallies.setdefault(RUNS, Tally())
         ran.cases += 1
-        if trial.error is not None:
+        if trial.error is not None and not trial.error.is_gone:
             ran.failed += 1
             unusual = "" if case.is_plain else f" ({case.corner}, {case.layout})"
-            sentence = f"{trial.error}{unusual}"
-            result.findings.append(Finding(RUNS, Evidence.CANNOT_BE_CALLED, case, sentence, cause_id="raises"))
+            cause_id, sentence = explain_exception(trial.error)
+            finding = Finding(RUNS, Evidence.CANNOT_BE_CALLED, case, f"{sentence}{unusual}", cause_id=cause_id)
+            result.findings.append(finding)
             continue
+        try:
+            if trial.error is not None:
+                raise trial.error
+            _run_checks(result, trial, checks, required=required)
+        except SubjectError as error:
+            # Nothing more can be asked. That is no way to refuse a corner, whatever the case was.
+            ran.failed += 1
+            gone.append(Finding(RUNS, Evidence.CANNOT_BE_CALLED, case, str(error), cause_id="raises"))
+            break
         ran_with.add(case.targets)
-        shapes_are_right = trial.shapes_are_right and trial.bounds is not None
-        for check in checks:
-            if not check.for_case(case):
-                continue
-            if check.compares and not all(source in trial.estimates for source in check.compares):
-                continue
-            if not (shapes_are_right or check.takes_any_shape):
-                continue
-            tally = result.tallies.setdefault(check.name, Tally())
-            tally.cases += 1
-            before = len(result.findings)
-            try:
-                for problem in check.run(trial):
-                    evidence = problem.evidence
-                    if required and evidence is Evidence.WORTH_KNOWING:
-                        evidence = Evidence.CAN_CORRUPT
-                    finding = Finding(
-                        check.name, evidence, case, problem.sentence, problem.quantity, problem.comparison
-                    )
-                    finding = replace(finding, cause_id=problem.cause_id, explanations=problem.explanations)
-                    result.findings.append(finding)
-            except SubjectError as error:
-                evidence = Evidence.CANNOT_BE_CALLED if required else Evidence.WORTH_KNOWING
-                cause_id = "raises" if required else "refuses_corner"
-                result.findings.append(Finding(check.name, evidence, case, str(error), cause_id=cause_id))
-            tally.failed += len(result.findings) > before
-        result.comparisons += trial.comparisons
-        if trial.bounds is not None:
-            result.skipped[AT_A_KINK] += int(sum(mask.sum() for mask in trial.bounds.open_branch.values()))
-        _note_autograd(result, trial)
-        if not with_autograd:
-            shared = len(trial.record.outputs) + len(trial.gradients)
-            result.skipped[NO_TWIN] += 2 * shared
-        if "numerical" in trial.estimates:
-            if subject.record.has_backward and case.is_plain:
-                _keep_longest(result, trial)
-            result.methods.update(trial.estimates["numerical"].notes.values())
+        examined.append(case)
+        _count(result, trial)
     if not required:
         result.findings = [_weighed(finding, ran_with) for finding in result.findings]
     result.skipped = +result.skipped
-    result.findings = settle(result.findings, examined)
+    result.findings = settle([*gone, *result.findings], examined)
     return result
+
+
+def _run_checks(result: Examination, trial: Trial, checks: Sequence[Check], *, required: bool) -> None:
+    """Every check that makes sense for the case. Raises SubjectError where the subject is gone."""
+    shapes_are_right = trial.shapes_are_right and trial.bounds is not None
+    for check in checks:
+        if not check.for_case(trial.case):
+            continue
+        if check.compares and not all(source in trial.estimates for source in check.compares):
+            continue
+        if not (shapes_are_right or check.takes_any_shape):
+            continue
+        tally = result.tallies.setdefault(check.name, Tally())
+        tally.cases += 1
+        before = len(result.findings)
+        try:
+            result.findings += (_found(check, trial, problem, required=required) for problem in check.run(trial))
+        except SubjectError as error:
+            if error.is_gone:
+                raise
+            evidence = Evidence.CANNOT_BE_CALLED if required else Evidence.WORTH_KNOWING
+            cause_id = "raises" if required else "refuses_corner"
+            result.findings.append(Finding(check.name, evidence, trial.case, str(error), cause_id=cause_id))
+        tally.failed += len(result.findings) > before
+    if "numerical" in trial.estimates and trial.record.has_backward and trial.case.is_plain:
+        _keep_longest(result, trial)
+
+
+def _found(check: Check, trial: Trial, problem: Problem, *, required: bool) -> Finding:
+    is_stricter = required and problem.evidence is Evidence.WORTH_KNOWING
+    return Finding(
+        check.name,
+        Evidence.CAN_CORRUPT if is_stricter else problem.evidence,
+        trial.case,
+        problem.sentence,
+        problem.quantity,
+        problem.comparison,
+        problem.cause_id,
+        problem.explanations,
+    )
+
+
+def _count(result: Examination, trial: Trial) -> None:
+    """What was compared, and what was not."""
+    result.comparisons += trial.comparisons
+    if trial.bounds is not None:
+        result.skipped[AT_A_KINK] += int(sum(mask.sum() for mask in trial.bounds.open_branch.values()))
+    _note_autograd(result, trial)
+    if not result.with_autograd:
+        shared = len(trial.record.outputs) + len(trial.gradients)
+        result.skipped[NO_TWIN] += 2 * shared
+    if "numerical" in trial.estimates:
+        result.methods.update(trial.estimates["numerical"].notes.values())
 
 
 def _note_autograd(result: Examination, trial: Trial) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from oracle.catalog.case import Case, materialise
+from oracle.catalog.corners import ORDINARY
 from oracle.catalog.record import BATCH
 from oracle.catalog.variants import KNOWN
 from oracle.judge.causes import CAUSES
@@ -49,6 +50,7 @@ def settle(findings: Sequence[Finding], cases: Sequence[Case]) -> list[Finding]:
         )
     )
     both = forward & numerical
+    both = {case for case in both if case.corner == ORDINARY} or both
     of_another_loss = bool(both) and 4 * len(both & autograd) <= len(both)
     causes = {}
     diagnosed = [f for f in findings if f.evidence in DIAGNOSED and f.cause_id is None]
@@ -140,8 +142,10 @@ CIRCUMSTANCES: tuple[tuple[str, Callable[[Case], bool]], ...] = (
 def _circumstance(failing: set[Case], cases: Sequence[Case]) -> str:
     """What all failing cases have and no other has that was examined; empty for nothing."""
     passing = [case for case in cases if case not in failing]
+    # A corner hides mistakes: in a batch of one, N is 1. Ordinary cases that pass are what says something.
+    has_contrast = any(case.corner == ORDINARY for case in passing)
     for cause_id, applies in CIRCUMSTANCES:
-        if passing and all(map(applies, failing)) and not any(map(applies, passing)):
+        if has_contrast and all(map(applies, failing)) and not any(map(applies, passing)):
             return cause_id
     return ""
 

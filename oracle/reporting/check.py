@@ -21,7 +21,9 @@ from oracle.judge.verdict import COULD_NOT_RUN, FAULTS, GROUNDS, Evidence, worst
 from oracle.reporting.environment import environment
 from oracle.reporting.report import SCHEMA, quantity_rows, to_finding
 from oracle.reporting.snippet import snippet
-from oracle.subjects.remote import Found, RemoteSubject, Worker, limits
+from oracle.subjects.conventions.subject import Found
+from oracle.subjects.interface import Subject
+from oracle.subjects.remote import RemoteSubject, Worker, limits
 
 #: Ordinary cases, and cases of each corner: every check sees several shapes, and a file of five layers takes seconds.
 ORDINARY_CASES, CORNER_CASES = 5, 3
@@ -71,6 +73,11 @@ class Checked:
         """The finding whose case is the smallest: the example to look at."""
         return self.small or min(self.decisive, key=lambda f: size_of(f.case), default=None)
 
+    def place_of(self, finding: Finding) -> str | None:
+        """The line that computes the quantity, with its text, where the text of the file tells."""
+        place, text = self.found.lines.get(finding.quantity, ("", ""))
+        return f"{place}: {text}" if place else None
+
     def sentences(self, evidence: Evidence) -> list[str]:
         """What was found of a kind, once for each cause and quantity."""
         seen: dict[tuple[str, str | None, str], str] = {}
@@ -99,22 +106,26 @@ def first_verdicts(worker: Worker, *, only: str | None, seed: int) -> Iterator[t
 
 def _check(worker: Worker, found: Found, seed: int, on_layer: Callable[[str], object]) -> Checked:
     on_layer(found.name)
-    if found.problem:
-        return Checked(worker.file, found, COULD_NOT_RUN, "misspelt_method", found.problem, None)
     worker.revive()
-    subject = RemoteSubject(worker, found)
+    return check_found(RemoteSubject(worker, found), found, worker.file, seed=seed)
+
+
+def check_found(subject: Subject, found: Found, file: Path, *, seed: int) -> Checked:
+    """Examine one layer; ``file`` is where it stands."""
+    if found.problem:
+        return Checked(file, found, COULD_NOT_RUN, "misspelt_method", found.problem, None)
     cases = _cases(subject, found, seed, corners_of(subject.record, DTYPE))
     examination = examine(subject, cases, dtype=DTYPE)
-    checked = Checked(worker.file, found, examination.verdict, None, "", examination)
+    checked = Checked(file, found, examination.verdict, None, "", examination)
     first = next(iter(checked.decisive), None)
     if first is None:
         return checked
-    small = _made_small(RemoteSubject(worker, found), examination, first)
+    small = _made_small(subject, examination, first)
     shown = small or first
-    return Checked(worker.file, found, examination.verdict, shown.cause_id, shown.sentence, examination, small)
+    return Checked(file, found, examination.verdict, shown.cause_id, shown.sentence, examination, small)
 
 
-def _cases(subject: RemoteSubject, found: Found, seed: int, corners: Iterable[str]) -> list[Case]:
+def _cases(subject: Subject, found: Found, seed: int, corners: Iterable[str]) -> list[Case]:
     return [
         _asked_of_anybody(case)
         for corner in corners
@@ -128,15 +139,16 @@ def _count(corner: str) -> int:
 
 
 def _asked_of_anybody(case: Case) -> Case:
-    """The same with what only ``scratch`` promises left out: broadcasting, and soft targets that do not sum to 1."""
+    """The same with what only ``scratch`` promises left out: broadcasting, and soft targets."""
     shapes = dict(case.shapes)
     if any(argument.shape == BROADCAST for argument in KNOWN[case.record].arguments):
         shapes = dict.fromkeys(shapes, shapes["dout"])
-    targets = "one-hot" if case.targets == "unnormalised" else case.targets
+    hard = ("one-hot", "labels") if KNOWN[case.record].has_class_targets else ("binary", "binary")
+    targets = {"soft": hard[1], "unnormalised": hard[0]}.get(case.targets, case.targets)
     return replace(case, shapes=tuple(shapes.items()), targets=targets)
 
 
-def _made_small(subject: RemoteSubject, examination: Examination, finding: Finding) -> Finding | None:
+def _made_small(subject: Subject, examination: Examination, finding: Finding) -> Finding | None:
     """The same fault in the smallest of the cases, with integers for entries, if it shows there; only for values."""
     if finding.comparison is None or examination.verdict not in FAULTS:
         return None
@@ -202,7 +214,11 @@ def _subject(one: Checked) -> dict[str, Any]:
         "notes": one.sentences(Evidence.WORTH_KNOWING),
         "rows": quantity_rows(one.examination, one.examination.record) if one.examination else [],
         "findings": [
-            {**to_finding(one.found.name, one.verdict, finding), "example": example_of(one, finding.case)}
+            {
+                **to_finding(one.found.name, one.verdict, finding),
+                "place": one.place_of(finding),
+                "example": example_of(one, finding.case),
+            }
             for finding in one.decisive
         ],
     }
@@ -219,7 +235,7 @@ def snippet_of(one: Checked) -> str:
 
 def example_of(one: Checked, case: Case) -> dict[str, Any]:
     """The arrays of a case, where they are small enough to be written out."""
-    arrays = materialise(case, one.found.calling.applied_to(KNOWN[case.record])).everything()
+    arrays = materialise(case, one.found.spec).everything()
     return {name: values.tolist() for name, values in arrays.items() if values.size <= SHOWN}
 
 

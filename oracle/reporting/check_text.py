@@ -16,6 +16,7 @@ from oracle.judge.checks import CHECKS
 from oracle.judge.trial import Finding
 from oracle.judge.verdict import FAULTS, HAZARD, PRECISION_LOST, RIGHT, Evidence
 from oracle.reporting.check import DTYPE, Checked, example_of, snippet_of
+from oracle.sources.autograd import HOW_TO_INSTALL
 
 HEADERS = ("where", "name", "taken for", "called as", "verdict")
 RED, YELLOW, GREEN = "31", "33", "32"
@@ -51,6 +52,7 @@ def check_text(
     notes = list(_notes(shown))
     if notes and not only_wrong:
         parts.append("Worth knowing:\n" + "\n".join(f"  - {note}" for note in notes))
+    parts += _not_asked(checked)
     parts.append(_summary(report, with_colour=with_colour))
     return "\n\n".join(parts)
 
@@ -58,7 +60,7 @@ def check_text(
 def check_markdown(checked: Sequence[Checked], report: dict[str, Any], remarks: Iterable[str]) -> str:
     """The same in Markdown."""
     rows = [[_cell(value) for value in row] for row in _rows(checked)]
-    parts = ["# Layers checked", _summary(report), *remarks]
+    parts = ["# Layers checked", _summary(report), *_not_asked(checked), *remarks]
     parts.append(tabulate(rows, headers=HEADERS, tablefmt="github", disable_numparse=True))
     for one in checked:
         if one.verdict != RIGHT:
@@ -116,6 +118,9 @@ def _paragraph(one: Checked) -> list[str]:
     lines = []
     for finding in one.decisive:
         lines.append(finding.sentence)
+        place = one.place_of(finding)
+        if place is not None and finding.comparison is not None:
+            lines.append(f"  {place}")
         mend = _mending(finding)
         if mend and one.verdict not in FAULTS:
             lines.append(mend)
@@ -151,6 +156,16 @@ def _snippet(one: Checked) -> list[str]:
 def _notes(checked: Iterable[Checked]) -> Iterator[str]:
     for one in checked:
         yield from (f"{one.found.name}: {note}" for note in one.sentences(Evidence.WORTH_KNOWING))
+
+
+def _not_asked(checked: Iterable[Checked]) -> list[str]:
+    """What was not compared, for want of PyTorch."""
+    if all(one.examination is None or one.examination.with_autograd for one in checked):
+        return []
+    return [
+        "PyTorch is not installed: whether forward is the right function, and not only differentiated rightly, was not "
+        f"asked ({HOW_TO_INSTALL})."
+    ]
 
 
 def _summary(report: dict[str, Any], *, with_colour: bool = False) -> str:

@@ -10,7 +10,7 @@ from oracle.catalog.case import Arrays
 from oracle.catalog.record import Array, LayerSpec
 from oracle.judge.trial import Finding
 from oracle.subjects.conventions.calling import CLASS, MEAN, NETWORK, UPDATE, Calling
-from oracle.subjects.remote import Found
+from oracle.subjects.conventions.subject import Found
 
 #: Arrays with more entries are not written out.
 LARGEST = 40

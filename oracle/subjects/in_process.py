@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from oracle.catalog.record import LayerSpec, resolve
-from oracle.subjects.interface import Array, LayerTrace, Reply, SubjectError
+from oracle.subjects.interface import Array, LayerTrace, Reply, ReturnsNoneError, SubjectError
 
 
 class InProcessSubject:
@@ -97,6 +97,8 @@ class _Instance:
             try:
                 results = call()
                 for name, values in results.items():
+                    if values is None:
+                        raise ReturnsNoneError(f"{name} is None; an array is required")
                     if np.asarray(values).dtype.kind not in "biufc":
                         raise TypeError(f"{name} is {values!r}, which is not a number or an array of numbers")
             except Exception as error:

@@ -35,7 +35,10 @@ class Reply:
 
 
 class SubjectError(Exception):
-    """A call into the subject raised. ``original`` is what it raised, ``step`` what was being called."""
+    """A call into the subject raised. ``original`` is what it raised, ``step`` what was being called.
+
+    ``is_gone``: it did not raise but took its process with it, or too long; no further call will be answered.
+    """
 
     def __init__(self, step: str, original: BaseException) -> None:
         # Of what was raised in another process there is the name only, and the place.
@@ -44,6 +47,11 @@ class SubjectError(Exception):
         super().__init__(f"{step} raised {kind}: {original}{where}")
         self.step = step
         self.original = original
+        self.is_gone: bool = getattr(original, "is_gone", False)
+
+
+class ReturnsNoneError(TypeError):
+    """A call returned None where an array is required."""
 
 
 class Handle(Protocol):

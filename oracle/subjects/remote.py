@@ -19,13 +19,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from oracle.catalog.case import lay_out
 from oracle.catalog.record import LayerSpec
 from oracle.catalog.variants import KNOWN
 from oracle.subjects.conventions.calling import Calling
-from oracle.subjects.conventions.recognition import Told, probe
+from oracle.subjects.conventions.recognition import Told
+from oracle.subjects.conventions.subject import Found, nearest
 from oracle.subjects.interface import Array, LayerTrace, Reply, SubjectError
 from oracle.subjects.wire import MEMORY, BrokenMessageError, Message, layout_of, receive, send
 
@@ -64,26 +63,10 @@ class ForeignError(Exception):
         self.place = place
 
 
-class TookTooLongError(ForeignError):
-    """A call did not answer in time."""
+class GoneError(ForeignError):
+    """The process ended, or was ended because a call did not answer in time."""
 
-
-@dataclass(frozen=True)
-class Found:
-    """A layer in a file: its name, the line it begins in, the record it is taken for, and how it is called."""
-
-    name: str
-    line: int
-    #: The line as the user sees it: ``line 4``, or ``cell 2, line 4`` in a notebook.
-    place: str
-    record: str
-    calling: Calling
-    #: Why it cannot be called, where that is seen before any call.
-    problem: str = ""
-
-    @property
-    def convention(self) -> str:
-        return str(self.calling)
+    is_gone = True
 
 
 @dataclass(frozen=True)
@@ -149,7 +132,7 @@ class Worker:
         if self._gone is not None:
             raise self._gone
         if self._spent > LAYER_SECONDS:
-            raise self._lost(step, TookTooLongError("TimeoutError", f"more than {LAYER_SECONDS:g} s in all"))
+            raise self._lost(step, GoneError("TimeoutError", f"more than {LAYER_SECONDS:g} s in all"))
         started = time.monotonic()
         try:
             return self._ask(Message(text, arrays or {}), step, CALL_SECONDS if seconds is None else seconds)
@@ -232,11 +215,16 @@ class Worker:
             # What it does is seen, and said, when it is examined.
             self.revive()
             reply = self.call({**text, "is_tried": False}, step="the first call")
-        attempts = [(one["record"], Calling.from_json(one["calling"])) for one in reply.text["attempts"]]
+        values = reply.arrays.get("values", {})
+        attempts = [
+            (one["record"], Calling.from_json(one["calling"]), values.get(str(number)))
+            for number, one in enumerate(reply.text["attempts"])
+        ]
         if not attempts:
             return str(reply.text["reason"])
-        record, calling = _nearest(attempts, reply.arrays.get("values", {}))
-        return Found(name, *where, record, calling)
+        record, calling = nearest(attempts)
+        lines = next(one["lines"] for one in reply.text["attempts"] if one["record"] == record)
+        return Found(name, *where, record, calling, lines={q: (place, text) for q, (place, text) in lines.items()})
 
     def _start(self) -> None:
         self._gone = None
@@ -262,18 +250,18 @@ class Worker:
             send(self._process.stdin, message)
             reply = self._replies.get(timeout=seconds)
         except queue.Empty:
-            raise self._lost(step, TookTooLongError("TimeoutError", f"no answer in {seconds:g} s")) from None
+            raise self._lost(step, GoneError("TimeoutError", f"no answer in {seconds:g} s")) from None
         except OSError as error:
-            raise self._lost(step, ForeignError("ProcessEnded", "the process ended")) from error
+            raise self._lost(step, GoneError("ProcessEnded", "the process ended")) from error
         if isinstance(reply, BrokenMessageError):
             seconds = time.monotonic() - started
-            raise self._lost(step, ForeignError("ProcessEnded", f"the process ended after {seconds:.1f} s"))
+            raise self._lost(step, GoneError("ProcessEnded", f"the process ended after {seconds:.1f} s"))
         if "raised" in reply.text:
             text = reply.text
             raise SubjectError(text["step"], ForeignError(text["raised"], text["message"], text["place"]))
         return reply
 
-    def _lost(self, step: str, error: ForeignError) -> SubjectError:
+    def _lost(self, step: str, error: GoneError) -> SubjectError:
         self.stop()
         self._gone = SubjectError(step, error)
         return self._gone
@@ -294,32 +282,11 @@ def _read(stream: Any, replies: queue.Queue[Message | BrokenMessageError]) -> No
             return
 
 
-def _nearest(attempts: list[tuple[str, Calling]], values: Mapping[str, Array]) -> tuple[str, Calling]:
-    """The attempt whose value is nearest to the definition of its record: it tells a sum from a mean.
-
-    The first, where none is near: what is wrong is then wrong with the commonest.
-    """
-    far = 1e-3
-    distances = [far] * len(attempts)
-    for number, (name, _) in enumerate(attempts):
-        value, record = values.get(str(number)), KNOWN[name]
-        if value is None:
-            continue
-        given = probe(record)
-        wanted = record.definition(*given.inputs.values(), *given.parameters.values(), **record.settings)
-        wanted = np.asarray(wanted[record.outputs[0]] if isinstance(wanted, dict) else wanted)
-        if value.shape == wanted.shape:
-            distance = float(np.max(np.abs(value - wanted)) / np.max(np.abs(wanted)))
-            # What differs by rounding alone is equally near.
-            distances[number] = max(distance, 1e-9) if distance < far else far
-    return attempts[distances.index(min(distances))]
-
-
 class RemoteSubject:
     """One layer of a file, as a subject."""
 
     def __init__(self, worker: Worker, found: Found) -> None:
-        self.record: LayerSpec = found.calling.applied_to(KNOWN[found.record])
+        self.record: LayerSpec = found.spec
         self.label = found.name
         self._worker = worker
         self._opening = {

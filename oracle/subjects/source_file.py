@@ -36,6 +36,7 @@ from oracle.subjects.conventions.recognition import (
     callings_of_functions,
     untried,
 )
+from oracle.subjects.lines import lines_of
 
 #: What marks the root of a repository; beyond it nothing is importable.
 ROOTS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
@@ -103,6 +104,52 @@ class Candidate:
     problem: str = ""
 
 
+def recognise(module: Any, candidate: Candidate, told: Told, *, is_tried: bool = True) -> list[tuple[str, Attempt]]:
+    """Every record and way of calling that fits, the likeliest first; without trying, the commonest way alone.
+
+    Raises UnknownCallingError.
+    """
+    given = getattr(module, candidate.name)
+    tried: list[tuple[str, Attempt]] = []
+    reasons: list[str] = []
+    for name in candidate.records:
+        record = KNOWN[name]
+        try:
+            tried += [
+                (name, attempt) for attempt in _attempts(module, candidate, given, record, told, is_tried=is_tried)
+            ]
+        except UnknownCallingError as error:
+            reasons.append(str(error))
+    if not tried:
+        raise UnknownCallingError(reasons[0])
+    best = max(sum(attempt.fits) for _, attempt in tried)
+    return [(name, attempt) for name, attempt in tried if sum(attempt.fits) == best]
+
+
+def _attempts(
+    module: Any, candidate: Candidate, given: Any, record: LayerSpec, told: Told, *, is_tried: bool
+) -> list[Attempt]:
+    if record.convention == "network":
+        return attempts_at_network(module, candidate.name, record, is_tried=is_tried)
+    ways: list[list[Calling]] = []
+    if isinstance(given, type):
+        ways.append(callings_of_class(given, record, told))
+    elif candidate.backward:
+        ways.append(callings_of_functions(given, getattr(module, candidate.backward), record, told))
+    else:
+        # A loss may give its gradient together with its value; whatever does not has no backward to look at.
+        ways += [callings_of_functions(given, None, record, told)] if record.is_loss else []
+        ways.append(callings_of_function(given, record, told))
+    attempts: list[Attempt] = []
+    for callings in ways:
+        if not is_tried:
+            return [untried(callings[0], record)]
+        attempts = attempts_at(module, candidate.name, callings[0].applied_to(record), callings, told)
+        if all(attempts[0].fits) and len(attempts[0].fits) > len(CALLED):
+            break
+    return attempts
+
+
 class SourceFile:
     """A file, imported. ``candidates`` and ``passed_over`` are plain data, for the judge.
 
@@ -122,49 +169,11 @@ class SourceFile:
         self.passed_over: list[dict[str, str]] = []
         self._search()
 
-    def recognise(self, candidate: Candidate, told: Told, *, is_tried: bool = True) -> list[tuple[str, Attempt]]:
-        """Every record and way of calling that fits, the likeliest first; without trying, the commonest way alone.
-
-        Raises UnknownCallingError.
-        """
-        given = getattr(self.module, candidate.name)
-        tried: list[tuple[str, Attempt]] = []
-        reasons: list[str] = []
-        for name in candidate.records:
-            record = KNOWN[name]
-            try:
-                tried += [
-                    (name, attempt) for attempt in self._attempts(candidate, given, record, told, is_tried=is_tried)
-                ]
-            except UnknownCallingError as error:
-                reasons.append(str(error))
-        if not tried:
-            raise UnknownCallingError(reasons[0])
-        best = max(sum(attempt.fits) for _, attempt in tried)
-        return [(name, attempt) for name, attempt in tried if sum(attempt.fits) == best]
-
-    def _attempts(
-        self, candidate: Candidate, given: Any, record: LayerSpec, told: Told, *, is_tried: bool
-    ) -> list[Attempt]:
-        if record.convention == "network":
-            return attempts_at_network(self.module, candidate.name, record, is_tried=is_tried)
-        ways: list[list[Calling]] = []
-        if isinstance(given, type):
-            ways.append(callings_of_class(given, record, told))
-        elif candidate.backward:
-            ways.append(callings_of_functions(given, getattr(self.module, candidate.backward), record, told))
-        else:
-            # A loss may give its gradient together with its value; whatever does not has no backward to look at.
-            ways += [callings_of_functions(given, None, record, told)] if record.is_loss else []
-            ways.append(callings_of_function(given, record, told))
-        attempts: list[Attempt] = []
-        for callings in ways:
-            if not is_tried:
-                return [untried(callings[0], record)]
-            attempts = attempts_at(self.module, candidate.name, callings[0].applied_to(record), callings, told)
-            if all(attempts[0].fits) and len(attempts[0].fits) > len(CALLED):
-                break
-        return attempts
+    def lines_of(self, candidate: Candidate, record: LayerSpec, calling: Calling) -> dict[str, tuple[str, str]]:
+        """By quantity, where it is computed as the user sees it, and the text of that line."""
+        lines = self.code.text.splitlines()
+        found = lines_of(self._tree, candidate.name, record, calling)
+        return {quantity: (self.code.place(line), lines[line - 1].strip()) for quantity, line in found.items()}
 
     # ------------------------------------------------------------------------- imported
 
@@ -229,7 +238,8 @@ class SourceFile:
             is_class = isinstance(node, ast.ClassDef)
             backward = pairs.get(node.name, "")
             name = _base(node.name, FORWARD_WORDS[:2]) if backward else node.name
-            records = self._records(node.name, name, is_class=is_class or bool(backward))
+            taken_for = self._taken_for.get(node.name)
+            records = (taken_for,) if taken_for else records_known_as(name, is_class=is_class or bool(backward))
             if not records:
                 self.passed_over.append({"name": node.name, "reason": "no layer is known by this name"})
                 continue
@@ -237,20 +247,19 @@ class SourceFile:
             place = self.code.place(node.lineno)
             self.candidates.append(Candidate(node.name, node.lineno, place, records, backward, problem))
 
-    def _records(self, name: str, base: str, *, is_class: bool) -> tuple[str, ...]:
-        """The names of the records that something of this name may be."""
-        if name in self._taken_for:
-            return (self._taken_for[name],)
-        for wanted in _readings(base):
-            known = [record for record in KNOWN.values() if wanted in record.known_as]
-            # A function without a backward is a function, if there is a record of one.
-            fitting = [r for r in known if (r.convention == "function") is not is_class]
-            if not is_class:
-                fitting += [r for r in known if r.convention == "layer" and not r.parameters]
-            if fitting:
-                functions = [r for r in fitting if r.convention == "function"]
-                return tuple(record.name for record in (functions or fitting))
-        return ()
+
+def records_known_as(name: str, *, is_class: bool) -> tuple[str, ...]:
+    """The names of the records that something of this name may be; a pair of functions counts as a class."""
+    for wanted in _readings(name):
+        known = [record for record in KNOWN.values() if wanted in record.known_as]
+        # A function without a backward is a function, if there is a record of one.
+        fitting = [r for r in known if (r.convention == "function") is not is_class]
+        if not is_class:
+            fitting += [r for r in known if r.convention == "layer" and not r.parameters]
+        if fitting:
+            functions = [r for r in fitting if r.convention == "function"]
+            return tuple(record.name for record in (functions or fitting))
+    return ()
 
 
 def _readings(name: str) -> Iterator[str]:

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 from typing import Any, BinaryIO
 
 from oracle.catalog.variants import KNOWN
-from oracle.subjects.conventions.calling import NETWORK, Calling
-from oracle.subjects.conventions.layer import ForeignLayer
-from oracle.subjects.conventions.network import ForeignNetwork
+from oracle.subjects.conventions.calling import Calling
 from oracle.subjects.conventions.recognition import Told, UnknownCallingError
+from oracle.subjects.conventions.subject import ForeignSubject
 from oracle.subjects.interface import Reply, SubjectError
-from oracle.subjects.source_file import Code, SourceFile, read_code
+from oracle.subjects.source_file import Code, SourceFile, read_code, recognise
 from oracle.subjects.wire import KINDS, MEMORY, Array, BrokenMessageError, Message, receive, send
 
 #: How much of what a file prints is kept.
@@ -81,10 +82,17 @@ class Worker:
         assert self._file is not None
         (candidate,) = (c for c in self._file.candidates if c.name == text["name"])
         try:
-            found = self._file.recognise(candidate, Told(**text["told"]), is_tried=text["is_tried"])
+            found = recognise(self._file.module, candidate, Told(**text["told"]), is_tried=text["is_tried"])
         except UnknownCallingError as error:
             return Message({"attempts": [], "reason": str(error)})
-        attempts = [{"record": name, "calling": attempt.calling.to_json()} for name, attempt in found]
+        attempts = [
+            {
+                "record": name,
+                "calling": attempt.calling.to_json(),
+                "lines": self._file.lines_of(candidate, KNOWN[name], attempt.calling),
+            }
+            for name, attempt in found
+        ]
         values = {
             str(n): a.value for n, (_, a) in enumerate(found) if a.value is not None and a.value.dtype.kind in KINDS
         }
@@ -95,9 +103,9 @@ class Worker:
         assert self._file is not None
         calling = Calling.from_json(text["calling"])
         record = calling.applied_to(KNOWN[text["record"]])
-        kind = ForeignNetwork if calling.kind == NETWORK else ForeignLayer
         number = len(self._instances)
-        self._instances[number] = kind(record, self._file.module, text["name"], calling, parameters)
+        subject = ForeignSubject(self._file.module, text["name"], record, calling)
+        self._instances[number] = subject.open(parameters)
         return number
 
     def _forward(self, text: Mapping[str, Any], arrays: Mapping[str, dict[str, Array]]) -> Message:
@@ -165,14 +173,23 @@ def _failed(error: BaseException, file: str, code: Code) -> Message:
     """What was raised, with the line of the user's file that it came from."""
     original = error.original if isinstance(error, SubjectError) else error
     step = error.step if isinstance(error, SubjectError) else "the file"
-    lines = [frame.lineno for frame in traceback.extract_tb(original.__traceback__) if frame.filename == file]
+    frames = [(f, line) for f, line in traceback.walk_tb(original.__traceback__) if f.f_code.co_filename == file]
+    message, line = str(original), frames[-1][1] if frames else None
     if isinstance(original, SyntaxError):
         # Its text names the file and the line once more.
         message, line = original.msg, original.lineno
-    else:
-        message, line = str(original), lines[-1] if lines else None
+    elif frames and "NoneType" in message:
+        message += "".join(f"; self.{name} is None" for name in _that_are_none(frames[-1][0], code, frames[-1][1]))
     place = code.place(line) if line is not None else ""
     return Message({"raised": type(original).__name__, "message": message, "step": step, "place": place})
+
+
+def _that_are_none(frame: FrameType, code: Code, line: int) -> list[str]:
+    """The attributes of self that are read in a line and are None."""
+    written = code.text.splitlines()[line - 1 : line]
+    held = getattr(frame.f_locals.get("self"), "__dict__", {})
+    named = re.findall(r"self\.(\w+)", "".join(written))
+    return [name for name in dict.fromkeys(named) if name in held and held[name] is None]
 
 
 def _limit_memory() -> None:

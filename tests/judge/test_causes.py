@@ -173,12 +173,28 @@ class TakesNoLabels(SoftmaxLoss):
         return t
 
 
+class AddsAnUndefinedName(Affine):
+    def forward(self, x):
+        return x @ self.W + bias  # noqa: F821
+
+
+class NeedsAnImport(scratch.ExpLayer):
+    def forward(self, x):
+        OrderedDict()  # noqa: F821
+        return super().forward(x)
+
+
 RUNNING = {
     "raises": [
-        planted("Sigmoid", "forward does not keep y", ForgetsToKeepTheOutput),
         planted("Affine", "the constructor takes no bias", lambda W: Affine(W, 0)),
-        planted("softmax", "returns nothing", lambda x: None),
         planted("TwoLayerNet", "a gradient is a word", network_with("TwoLayerNet", W1=lambda W1, x: "W1"), **ORDINARY),
+    ],
+    "attribute_never_set": [planted("Sigmoid", "forward does not keep y", ForgetsToKeepTheOutput)],
+    "undefined_name": [planted("Affine", "b for self.b", AddsAnUndefinedName)],
+    "missing_import": [planted("ExpLayer", "no import of OrderedDict", NeedsAnImport)],
+    "returns_none": [
+        planted("softmax", "returns nothing", lambda x: None),
+        planted("Relu", "backward returns nothing", layer_with("Relu", dx=lambda dx, s: None)),
     ],
 }
 
@@ -570,7 +586,14 @@ DIGITS = {
     "overflows": [
         planted("Sigmoid", "exp(−x)", OverflowingSigmoid),
         planted("softmax", "exp(x)", lambda x: np.exp(x) / np.exp(x).sum(axis=-1, keepdims=True)),
-        planted("SoftmaxWithLoss", "log(0)", SoftmaxLoss, targets="one-hot", **MODERATE),
+    ],
+    "added_inside_logarithm": [
+        planted("cross_entropy_error", "log(y + 1e-7)", lambda y, t: scratch.cross_entropy_error(y + 1e-7, t)),
+    ],
+    "logarithm_of_zero": [planted("SoftmaxWithLoss", "log(0)", SoftmaxLoss, targets="one-hot", **MODERATE)],
+    "integers_inside": [
+        altered("Affine", "dW = np.zeros(W.shape, int)", dW=lambda dW, s: np.trunc(dW), drawn=ORDINARY),
+        altered("MulLayer", "dx.astype(int)", dx=lambda dx, s: dx.astype(int), drawn={**ORDINARY, "scale": 1e3}),
     ],
 }
 

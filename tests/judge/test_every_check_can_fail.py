@@ -427,7 +427,7 @@ class Planted:
 
 
 PLANTED = [
-    Planted(ForwardWithoutReturn, "Affine", "runs", "could not run", "y is None, which is not a number"),
+    Planted(ForwardWithoutReturn, "Affine", "runs", "could not run", "y is None; an array is required"),
     # values
     Planted(
         HalfPrecisionInSinglePrecision,
@@ -569,7 +569,7 @@ PLANTED = [
         TakesAColumnForRows,
         "SoftmaxWithLoss",
         "column_labels_are_refused",
-        "forward wrong",
+        "hazard",
         "labels of shape (N, 1) are taken for something else",
         drawn={"targets": "labels"},
     ),

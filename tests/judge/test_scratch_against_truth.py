@@ -44,6 +44,11 @@ def test_gradient_is_within_4_ulp(name, dtype):
             assert errors.max(initial=0) <= ULP, str(trial.case)
 
 
+#: In bounds: the worst of a few dozen cases that all stay below a 64th of their bounds is a matter of chance, of the
+#: order of the sums among others, which hangs on where the arrays happen to lie in memory.
+CHANCE = 1 / 64
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", RECORDS)
 def test_every_quantity_is_within_its_bound_and_no_worse_than_twice_the_worst_of_pytorch(name, dtype):
@@ -71,7 +76,7 @@ def test_every_quantity_is_within_its_bound_and_no_worse_than_twice_the_worst_of
                     inside = margins["theirs"][margins["theirs"] <= 1]
                     theirs[quantity] = max(theirs.get(quantity, 0), inside.max(initial=0))
     for quantity, worst in theirs.items():
-        assert ours[quantity] <= 2 * worst, (quantity, ours[quantity], worst)
+        assert ours[quantity] <= 2 * max(worst, CHANCE), (quantity, ours[quantity], worst)
 
 
 def _margins(exact, quantity, actual, bound):

@@ -443,14 +443,14 @@ EXAMPLES = {
         ),
     ],
     ("could not run", "a misspelt method"): [
-        ("Sigmoid", misspelt("Sigmoid", "backward", "backword"), {}, "raises"),
-        ("Relu", misspelt("Relu", "forward", "forwar"), {}, "raises"),
-        ("Affine", misspelt("Affine", "backward", "backwards"), {}, "raises"),
+        ("Sigmoid", misspelt("Sigmoid", "backward", "backword"), {}, "misspelt_method"),
+        ("Relu", misspelt("Relu", "forward", "forwar"), {}, "misspelt_method"),
+        ("Affine", misspelt("Affine", "backward", "backwards"), {}, "misspelt_method"),
     ],
     ("could not run", "a name that does not exist"): [
-        ("Sigmoid", Names, {}, "raises"),
-        ("Relu", NamesInBackward, {}, "raises"),
-        ("Affine", raises("Affine", NameError("name 'b' is not defined"), "forward"), {}, "raises"),
+        ("Sigmoid", Names, {}, "undefined_name"),
+        ("Relu", NamesInBackward, {}, "attribute_never_set"),
+        ("Affine", raises("Affine", NameError("name 'b' is not defined"), "forward"), {}, "undefined_name"),
     ],
 }
 

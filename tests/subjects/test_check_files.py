@@ -37,35 +37,6 @@ class Sigmoid:
 """
 
 
-@pytest.fixture
-def written(tmp_path):
-    """written(source, name) -> the path of a file with that source."""
-
-    def write(source, name="my_layers.py"):
-        path = tmp_path / "theirs" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(textwrap.dedent(source), encoding="utf-8")
-        return path
-
-    return write
-
-
-@pytest.fixture
-def checked(written, tmp_path, capsys):
-    """checked(source, …) -> (exit status, the subjects of the JSON by name, what was printed)."""
-
-    def run(source, *options, name="my_layers.py"):
-        path = written(source, name)
-        before = sorted(path.parent.rglob("*"))
-        out = tmp_path / "report.json"
-        status = main(["check", str(path), "--json", str(out), *options])
-        assert sorted(path.parent.rglob("*")) == before  # nothing is written beside the file
-        report = json.loads(out.read_text(encoding="utf-8")) if out.exists() else {"subjects": []}
-        return status, {subject["name"]: subject for subject in report["subjects"]}, capsys.readouterr()
-
-    return run
-
-
 def imports(source):
     return "import numpy as np\n" + textwrap.dedent(source)
 
@@ -342,62 +313,6 @@ def test_what_cannot_be_checked_ends_with_2(checked, source, said):
 def test_missing_file_ends_with_2(tmp_path, capsys):
     assert main(["check", str(tmp_path / "nowhere.py")]) == 2
     assert "no such file" in capsys.readouterr().err
-
-
-# ----------------------------------------------------------------------------- files that do harm
-
-HARM = {
-    "an endless loop": "while True: pass",
-    "sys.exit": "import sys; sys.exit(0)",
-    "os._exit": "import os; os._exit(0)",
-    "a crash of the interpreter": "import ctypes; ctypes.string_at(0)",
-    "50 GB": "np.ones((50, 2**27))",
-}
-
-
-@pytest.mark.parametrize("harm", HARM)
-def test_harm_ends_as_could_not_run_and_the_other_layers_are_still_checked(checked, harm, monkeypatch):
-    monkeypatch.setattr(remote, "CALL_SECONDS", 2.0)
-    harmful = SMALL_SIGMOID.replace("        return dout", f"        {HARM[harm]}\n        return dout")
-    # The one that does harm comes first.
-    status, subjects, _ = checked(imports(harmful + RIGHT_RELU))
-    assert status == 1
-    assert subjects["Sigmoid"]["verdict"] == "could not run", subjects["Sigmoid"]["cause"]
-    assert subjects["Relu"]["verdict"] == "right"
-
-
-@pytest.mark.parametrize(
-    ("source", "line", "name"),
-    [
-        (RIGHT_RELU, "        self.mask = x <= 0", "Relu"),
-        (RIGHT_RELU, "        dx = dout.copy()", "Relu"),
-        (SMALL_SIGMOID, "        e = np.exp(-np.abs(x))", "Sigmoid"),
-    ],
-    ids=["Relu forward", "Relu backward", "Sigmoid forward"],
-)
-def test_endless_loop_could_not_run_and_the_time_limit_is_said(checked, source, line, name, monkeypatch):
-    monkeypatch.setattr(remote, "CALL_SECONDS", 1.0)
-    assert line in source
-    status, subjects, _ = checked(imports(source.replace(line, f"        while True:\n            pass\n{line}")))
-    assert (status, subjects[name]["verdict"]) == (1, "could not run")
-    assert "no answer in 1 s" in subjects[name]["cause"]
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "print('x' * 10**7)",
-        "np.allclose = lambda *a, **k: True",
-        "print('Verdict: right.')",
-        "import os; os.write(1, b'forged')",
-    ],
-)
-def test_neither_printing_nor_replacing_functions_makes_a_wrong_layer_right(checked, line):
-    doubled = f"        {line}\n        return 2 * dout * self.slope"
-    status, subjects, printed = checked(imports(SMALL_SIGMOID.replace("        return dout * self.slope", doubled)))
-    assert status == 1
-    assert (subjects["Sigmoid"]["verdict"], subjects["Sigmoid"]["cause_id"]) == ("backward wrong", "doubled")
-    assert "forged" not in printed.out
 
 
 # ----------------------------------------------------------------------------- the worker, and what crosses

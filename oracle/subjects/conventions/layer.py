@@ -12,10 +12,14 @@ from oracle.catalog.record import LayerSpec
 from oracle.subjects.conventions.calling import CLASS, MEAN, UPDATE, Calling
 from oracle.subjects.conventions.places import read, replace_everywhere, write
 from oracle.subjects.in_process import _Instance
-from oracle.subjects.interface import Array, SubjectError
+from oracle.subjects.interface import Array, ReturnsNoneError, SubjectError
 
 #: The learning rate given to a layer that updates itself: W − 2⁴⁰ dW holds dW to the last digit, and little else.
 LEARNING_RATE = 2.0**40
+
+
+class MissingGradientError(Exception):
+    """Backward has not left a gradient where it was looked for."""
 
 
 class ForeignLayer(_Instance):
@@ -83,6 +87,8 @@ class ForeignLayer(_Instance):
         if self.calling.cache:
             self._known["cache"] = read(self.calling.cache, roots)
         value = np.mean(returned) if self.calling.output == MEAN else read(self.calling.output, roots)
+        if value is None:
+            raise ReturnsNoneError(f"{self.calling.forward} returned None; an array is required")
         return self.inward("dout", value)
 
     def call_backward(self, dout: Array) -> Any:
@@ -117,9 +123,10 @@ class ForeignLayer(_Instance):
         try:
             found = read(place, roots)
         except (AttributeError, KeyError, IndexError, TypeError) as error:
-            raise AttributeError(f"the gradient of {name} is not in {place} after backward") from error
+            what = f"d{name} was looked for in {place} after {self.calling.backward}, and is not there"
+            raise MissingGradientError(what) from error
         if found is None:
-            raise TypeError(f"the gradient of {name} is None ({place})")
+            raise ReturnsNoneError(f"d{name} is None ({place} after {self.calling.backward}); an array is required")
         return found
 
     def _gradient(self, name: str, found: Any) -> Any:

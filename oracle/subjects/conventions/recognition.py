@@ -333,6 +333,10 @@ def _with_parameters(module: Any, name: str, record: LayerSpec, calling: Calling
             like = [p for p, kept in held.items() if sorted(s for s in kept.shape if s > 1) == sorted(values.shape)]
             same = [p for p in like if is_named_for(last_name(p), a.name, values.ndim)]
             same = same or [p for p in like if not _sounds_like_a_gradient(p)]
+            if not same and not calling.made_from:
+                # An instance that was there already may have any size.
+                named = [p for p in held if is_named_for(last_name(p), a.name, values.ndim)]
+                same = [p for p in named if held[p].ndim >= values.ndim]
             if not same:
                 if a.name in calling.forward_takes:
                     continue
@@ -347,7 +351,7 @@ def _with_parameters(module: Any, name: str, record: LayerSpec, calling: Calling
 def _lying_as(calling: Calling, name: str, kept: Array, values: Array) -> Calling:
     if kept.ndim == 2 and values.ndim == 1:
         return replace(calling, bias_shape="(1, M)" if kept.shape[0] == 1 else "(M, 1)")
-    if kept.ndim == 2 and kept.shape != values.shape and calling.out_first is False:
+    if kept.ndim == 2 and kept.shape == values.shape[::-1] != values.shape and not calling.out_first:
         return replace(calling, out_first=True)
     return calling
 
