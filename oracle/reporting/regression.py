@@ -132,10 +132,8 @@ def differences(
 
 def _only_in(rows: Mapping[Key, Row], others: Mapping[Key, Row]) -> list[Key]:
     """Rows that the others lack; of a layer as a whole only where it has no other."""
-    compared = {(key.layer, key.dtype) for key in rows if key.quantity != WHOLE}
-    return [
-        key for key in rows if key not in others and (key.quantity != WHOLE or (key.layer, key.dtype) not in compared)
-    ]
+    compared = {key.layer for key in rows if key.quantity != WHOLE}
+    return [key for key in rows if key not in others and (key.quantity != WHOLE or key.layer not in compared)]
 
 
 def _why_no_ratio(before: Results, after: Results) -> tuple[str, ...]:

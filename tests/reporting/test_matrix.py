@@ -1,6 +1,9 @@
 """The reports of many environments in one table: what it shows, what is missing, what failed, and what is refused."""
 
+import configparser
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +11,7 @@ from oracle import cli
 from oracle.reporting import matrix
 from oracle.reporting.baseline import to_baseline
 
+ROOT = Path(__file__).parents[2]
 PASSED = '<testsuites><testsuite><testcase classname="tests.test_a" name="test_b"/></testsuite></testsuites>'
 FAILED = """<testsuites><testsuite><testcase classname="tests.test_a" name="test_b"><failure/></testcase>
 <testcase classname="tests.test_a" name="test_c"><skipped/></testcase>
@@ -124,3 +128,13 @@ def test_what_cannot_be_gathered_is_refused_with_2(leave, run, tmp_path, make_re
     (folder / "tests.xml").unlink()
     assert cli.main(["matrix", str(folder), str(folder.parent), "--out", str(tmp_path / "out")]) == 2
     assert "is of an environment of this name too" in capsys.readouterr().err
+
+
+def test_the_workflow_runs_every_environment_that_the_table_expects():
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(ROOT / "tox.ini", encoding="utf-8")
+    expected = settings["testenv:matrix"]["commands"].partition("--expect")[2].replace("\\", "").split()
+    workflow = (ROOT / ".github" / "workflows" / "matrix.yml").read_text(encoding="utf-8")
+    run = re.findall(r'environment: (\S+), python: "(\S+)"', workflow)
+    assert [name for name, _ in run] == expected
+    assert all(matrix._interpreter(name) == f"python{python}" for name, python in run)

@@ -217,3 +217,17 @@ def test_check_refuses_a_baseline_of_other_layers_and_of_oracle_report(mine, run
     mine.rename(mine.with_name("yours.py"))
     assert cli.main(["check", "yours.py", "--compare"]) == 2
     assert "has no row in common" in capsys.readouterr().err
+
+
+def test_check_asks_for_the_files_that_it_is_given(mine, capsys):
+    (mine.parent / "other").mkdir()
+    (mine.parent / "other" / "second.py").write_text(RELU + RELU.replace("Relu", "ReLU"), encoding="utf-8")
+    assert cli.main(["check", ".", "--save-baseline", "--quiet"]) == 0
+    for given, count in (("mine.py", 4), ("other", 2), ("other/second.py::Relu", 4)):
+        assert cli.main(["check", given, "--compare"]) == 0
+        printed = capsys.readouterr().out
+        assert "Vanished" not in printed
+        assert f"Not asked for: {count} rows" in printed
+    mine.write_text("class Nothing: pass", encoding="utf-8")
+    assert cli.main(["check", ".", "--compare"]) == 0
+    assert "Vanished: 2 rows: mine.py::Relu float64: y, dx" in capsys.readouterr().out
