@@ -109,7 +109,7 @@ def differences(
     groups: dict[str, list[Change]] = {"worse": [], "improved": [], "unchanged": []}
     for key, row in after.rows.items():
         if key in before.rows:
-            change = _change(key, before.rows[key], row, by_ratio=not because)
+            change = _change(key, before.rows[key], row, by_ratio=not because, notable=notable)
             if key.quantity != WHOLE or change.verdict_step:
                 groups[_group(change, notable)].append(change)
     for changes in groups.values():
@@ -148,7 +148,7 @@ def _why_no_ratio(before: Results, after: Results) -> tuple[str, ...]:
     return tuple(other)
 
 
-def _change(key: Key, before: Row, after: Row, *, by_ratio: bool) -> Change:
+def _change(key: Key, before: Row, after: Row, *, by_ratio: bool, notable: float) -> Change:
     if not by_ratio or before.ulps is None or after.ulps is None:
         return Change(key, before, after, None, before.margin, after.margin, None)
     ratios = {
@@ -156,9 +156,9 @@ def _change(key: Key, before: Row, after: Row, *, by_ratio: bool) -> Change:
     }
     if not ratios:
         return Change(key, before, after, None, before.margin, after.margin, None)
-    # Of several ways to see the row, the one that has changed for the worse the most; else for the better.
+    # Of several ways to see the row the one that became worse the most, unless only an improvement is worth a word.
     worst, best = max(ratios, key=ratios.__getitem__), min(ratios, key=ratios.__getitem__)
-    measure = worst if ratios[worst] > 1 or ratios[best] == 1 else best
+    measure = best if ratios[worst] <= notable and ratios[best] < 1 / notable else worst
     return Change(key, before, after, measure, before.ulps[measure], after.ulps[measure], ratios[measure])
 
 
@@ -168,9 +168,8 @@ def _ratio(old: float, new: float) -> float:
 
 
 def _group(change: Change, notable: float) -> str:
-    if change.verdict_step > 0:
-        return "worse"
-    if change.verdict_step == 0 and (change.bound_step > 0 or change.exceeds(notable)):
+    # Whatever is worse about a row counts, a better verdict notwithstanding.
+    if change.verdict_step > 0 or change.bound_step > 0 or change.exceeds(notable):
         return "worse"
     if change.verdict_step < 0 or change.bound_step < 0 or change.falls_below(1 / notable):
         return "improved"

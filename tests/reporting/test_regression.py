@@ -77,6 +77,19 @@ def test_a_verdict_that_got_worse_comes_first_and_is_a_regression_without_any_li
     assert {change.key.quantity for change in back.improved} == {"db", "dW"}
 
 
+def test_a_better_verdict_does_not_excuse_a_larger_error(make_report, make_row):
+    found = compared(make_report(make_row(ulp=4, verdict="hazard")), make_report(make_row(ulp=400)), limit=10)
+    assert groups(found)["worse"] == [("Affine", "dW")]
+    assert found.regressed
+
+
+def test_an_improvement_is_seen_although_another_measure_moved_a_little(make_report, make_row):
+    before, after = make_row(ulp=1000), make_row(ulp=1001)
+    after["pairs"]["backprop-numerical"]["median_ulp"] = 3.0
+    (change,) = compared(make_report(before), make_report(after)).improved
+    assert change.measure == "backprop-numerical/median"
+
+
 def test_a_layer_that_does_not_run_any_more_is_a_regression_although_it_has_no_rows(make_report, make_row):
     before, after = make_report(make_row("A"), make_row("B")), make_report(make_row("A"))
     after["layers"].append({"layer": "B", "dtype": "float64", "verdict": "could not run"})
