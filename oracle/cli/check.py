@@ -135,7 +135,7 @@ def _checked(
     from oracle.reporting.check_text import coloured, is_coloured
 
     says_more = not arguments.quiet and arguments.json != "-"
-    if is_loading and says_more:
+    if is_loading and says_more and worker.found:
         print(f"{worker.file.name}, by numerical differentiation alone (PyTorch follows):", flush=True)
         for name, found in first_verdicts(worker, only=only, seed=arguments.seed):
             print(f"  {name}: {coloured(found, with_colour=is_coloured(sys.stdout))}", flush=True)

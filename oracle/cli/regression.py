@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from oracle.reporting.baseline import Key, Results
     from oracle.reporting.regression import Differences
 
+#: As argparse calls them.
+OPTIONS = ("save_baseline", "compare", "fail_if_worse", "all_rows")
+
 
 def factor(text: str) -> float:
     """A ratio larger than 1: ``10x``, ``10`` or ``1.5x``."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from oracle.cli import regression
 from oracle.cli.common import Commands, add_common, add_mnist, deliver, positive, require_places
 from oracle.cli.status import RIGHT, WRONG
+from oracle.errors import InputError
 
 #: Beside the other files; drawn where matplotlib is installed.
 PICTURE = "truth.png"
@@ -21,7 +22,8 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "report",
         help="write the gradient-error report of the layers in scratch",
         description="Compute every gradient of every layer in scratch by backprop, numerically and with PyTorch, "
-        "compare them, and write gradient_errors.md and gradient_errors.json.",
+        "compare them, and write gradient_errors.md, gradient_errors.json, and index.html: a page of this report and "
+        "of those of the other commands that lie beside it.",
     )
     command.add_argument(
         "--layer", action="append", default=[], metavar="NAME", help="only this layer; may be repeated"
@@ -38,6 +40,9 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument(
         "--truth", action="store_true", help="hold every source against truth as well, in ulp (some 20 s more)"
     )
+    command.add_argument(
+        "--only-page", action="store_true", help="compute nothing; make index.html anew from the reports as they are"
+    )
     add_mnist(command)
     command.add_argument("--strict", action="store_true", help="a hazard or lost precision is an error as well")
     add_common(command)
@@ -47,9 +52,12 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace, command: str) -> int:
     """Examine, write, print; the exit status."""
+    if arguments.only_page:
+        return _only_page(arguments)
     # Here, so that --help and a usage error do not wait for NumPy and hypothesis.
     from oracle.data import load_digits, load_mnist
     from oracle.judge import verdict
+    from oracle.reporting.page import PAGE, build_page
     from oracle.reporting.plan import CASES_PER_CORNER, DTYPES, SAMPLES, select_records
     from oracle.reporting.progress import Bar
     from oracle.reporting.render import markdown, terminal, to_json
@@ -92,8 +100,28 @@ def run(arguments: argparse.Namespace, command: str) -> int:
     if picture:
         files[picture] = truth_picture(report["truth"])
     files["gradient_errors.md"] = markdown(report, picture) + outcome.markdown
+    as_json = to_json(report)
+    files[PAGE] = build_page(arguments.out, {"gradient_errors.json": as_json})
     text = terminal(report).rstrip() + outcome.text
-    deliver(arguments, "gradient_errors", to_json(report), files, text, outcome.files)
+    deliver(arguments, "gradient_errors", as_json, files, text, outcome.files)
     found = report["summary"]["verdict"]
     is_wrong = found in verdict.FAULTS or (arguments.strict and found != verdict.RIGHT) or outcome.regressed
     return WRONG if is_wrong else RIGHT
+
+
+def _only_page(arguments: argparse.Namespace) -> int:
+    """The page from the reports as they are; 0, whatever their verdicts."""
+    from oracle.files import write_atomically
+    from oracle.reporting.page import PAGE, build_page
+
+    meant_for_a_report = ("layer", "dtype", "cases", "truth", "strict", "json", *regression.OPTIONS)
+    superfluous = [name for name in meant_for_a_report if getattr(arguments, name)]
+    if superfluous:
+        option = superfluous[0].replace("_", "-")
+        raise InputError(f"--{option}: --only-page computes nothing; it goes with --out and --quiet")
+    require_places(arguments)
+    path = arguments.out / PAGE
+    write_atomically(path, build_page(arguments.out))
+    if not arguments.quiet:
+        print(f"Written: {path}")
+    return RIGHT

@@ -12,7 +12,7 @@ import numpy as np
 
 from oracle.catalog.case import Case, materialise
 from oracle.catalog.corners import CORNERS, ORDINARY, SMALL_INTEGERS
-from oracle.catalog.record import BROADCAST
+from oracle.catalog.record import BATCH, BROADCAST
 from oracle.catalog.strategies import corners_of, generated_cases
 from oracle.catalog.variants import KNOWN
 from oracle.judge.examination import Examination, examine
@@ -127,7 +127,7 @@ def check_found(subject: Subject, found: Found, file: Path, *, seed: int) -> Che
 
 def _cases(subject: Subject, found: Found, seed: int, corners: Iterable[str]) -> list[Case]:
     return [
-        _asked_of_anybody(case)
+        _one_sample(_asked_of_anybody(case)) if found.calling.one_at_a_time else _asked_of_anybody(case)
         for corner in corners
         if found.calling.has_corner(CORNERS[corner])
         for case in generated_cases(subject.record, DTYPE, corner, _count(corner), seed)
@@ -146,6 +146,18 @@ def _asked_of_anybody(case: Case) -> Case:
     hard = ("one-hot", "labels") if KNOWN[case.record].has_class_targets else ("binary", "binary")
     targets = {"soft": hard[1], "unnormalised": hard[0]}.get(case.targets, case.targets)
     return replace(case, shapes=tuple(shapes.items()), targets=targets)
+
+
+def _one_sample(case: Case) -> Case:
+    """The same with a batch of one."""
+    if CORNERS[case.corner].drops_batch_axis:
+        return case
+    record = KNOWN[case.record]
+    shapes = {}
+    for name, shape in case.shapes:
+        axes = record.axes_of(name)
+        shapes[name] = (1, *shape[1:]) if axes[:1] == (BATCH,) else shape
+    return replace(case, shapes=tuple(shapes.items()))
 
 
 def _made_small(subject: Subject, examination: Examination, finding: Finding) -> Finding | None:

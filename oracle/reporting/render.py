@@ -47,7 +47,7 @@ def terminal(report: dict[str, Any]) -> str:
     """The one table, what is not right, and what was checked."""
     parts = [tabulate(_named_once(_cells(report["rows"])), headers=COLUMNS, tablefmt="simple", disable_numparse=True)]
     parts += _not_right(report["findings"])
-    parts.append("\n".join(_summary_lines(report)))
+    parts.append("\n".join(summary_lines(report)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -56,7 +56,7 @@ def markdown(report: dict[str, Any], picture: str | None = None) -> str:
 
     ``picture`` is the file name of the picture of errors against truth, if there is one.
     """
-    parts = ["# Gradient errors, three ways", "\n".join(f"- {line}" for line in _summary_lines(report)), HOW_TO_READ]
+    parts = ["# Gradient errors, three ways", "\n".join(f"- {line}" for line in summary_lines(report)), HOW_TO_READ]
     findings = _not_right(report["findings"])
     if findings:
         parts += ["## What is not right", *(f"```\n{text}\n```" for text in findings)]
@@ -147,7 +147,8 @@ def _references(rows: list[dict[str, Any]]) -> str:
     return _table(cells, ("layer", "entry", "dtype of the case", "cases", "PyTorch", "truth"))
 
 
-def _summary_lines(report: dict[str, Any]) -> list[str]:
+def summary_lines(report: dict[str, Any]) -> list[str]:
+    """What was checked and what came of it, a sentence each."""
     summary = report["summary"]
     verdicts = ", ".join(f"{count} {verdict}" for verdict, count in summary["verdicts"].items())
     lines = [

@@ -18,9 +18,11 @@ from oracle.judge.trial import PAIRS, Finding
 from oracle.judge.verdict import Evidence, worst
 from oracle.reporting.environment import environment
 from oracle.reporting.exhibits import source_gradient_check
+from oracle.reporting.graphs import to_graphs
 from oracle.reporting.margins import to_margins
 from oracle.reporting.plan import CASES_PER_CORNER, Item, plan
 from oracle.reporting.progress import Progress
+from oracle.reporting.step_sizes import step_size_rows
 from oracle.reporting.truth import steps, truth_rows
 from oracle.sources.autograd import NOT_INSTALLED, is_available
 from oracle.subjects.in_process import implementation_of
@@ -84,6 +86,8 @@ def build_report(
         "references": [entry for one in examined for entry in _references(one)],
         "exhibits": exhibits,
         **against_truth,
+        "step_sizes": step_size_rows(records),
+        "graphs": to_graphs(records),
         "findings": [entry for one in examined for entry in _findings(one)],
         "timings": [timing for one in examined for timing in _timing(one)],
         "seconds": round(time.perf_counter() - started, 1),

@@ -125,7 +125,7 @@ def truth_section(rows: list[dict[str, Any]], picture: str | None) -> list[str]:
     """The Markdown of the section: how to read it, the table, the picture."""
     sizes = list(dict.fromkeys(row["size"] for row in rows))
     cells = []
-    for (layer, quantity, dtype), group in _grouped(rows).items():
+    for (layer, quantity, dtype), group in by_gradient(rows).items():
         for source in SOURCES:
             if source == "numerical" and dtype != "float64":
                 continue
@@ -143,7 +143,8 @@ def truth_section(rows: list[dict[str, Any]], picture: str | None) -> list[str]:
     return ["## Errors against truth", HOW_TO_READ, *shown, table]
 
 
-def _grouped(rows: list[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+def by_gradient(rows: list[dict[str, Any]]) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+    """The rows of each layer, gradient and dtype."""
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["layer"], row["quantity"], row["dtype"]), []).append(row)
@@ -155,7 +156,12 @@ def _worst(errors: dict[str, float] | None, source: str, group: list[dict[str, A
         return "overflows" if source in group[0]["sources"] else "not run"
     worst = float(errors["worst_ulp"])
     text = f"{worst:.2g}" if worst < 1e4 else f"{worst:.0e}".replace("e+0", "e").replace("e+", "e")
-    return f"**{text}**" if worst >= LOST else text
+    return f"**{text}**" if has_lost(worst) else text
+
+
+def has_lost(worst_ulp: float) -> bool:
+    """Whether a source that is so many ulp off has lost digits."""
+    return worst_ulp >= LOST
 
 
 def can_draw() -> bool:
@@ -167,9 +173,9 @@ def truth_picture(rows: list[dict[str, Any]]) -> bytes:
     """A PNG: the worst error of each source by the size of the input, for the gradients where they differ most."""
     from matplotlib.figure import Figure
 
-    groups = _grouped(rows)
+    groups = by_gradient(rows)
     gradients = list(dict.fromkeys((layer, quantity) for layer, quantity, _ in groups))
-    gradients = sorted(gradients, key=lambda g: -_apart(groups, g))[:PANELS]
+    gradients = sorted(gradients, key=lambda g: -how_far_apart(groups, g))[:PANELS]
     figure = Figure(figsize=(11, 4), layout="constrained")
     panels = list(figure.subplots(1, len(gradients), sharey=True, squeeze=False).flat)
     colours = {"backprop": "tab:blue", "numerical": "tab:green", "autograd": "tab:red"}
@@ -200,7 +206,7 @@ def truth_picture(rows: list[dict[str, Any]]) -> bytes:
     return out.getvalue()
 
 
-def _apart(groups: dict[tuple[str, str, str], list[dict[str, Any]]], gradient: tuple[str, str]) -> float:
+def how_far_apart(groups: dict[tuple[str, str, str], list[dict[str, Any]]], gradient: tuple[str, str]) -> float:
     """The largest error of any source in a gradient, finite, so that gradients can be put in order."""
     worst = [
         errors["worst_ulp"]

@@ -200,6 +200,8 @@ class Worker:
             found[name] = one
             if one.calling.in_columns and told.in_columns is None:
                 told = replace(told, in_columns=True)
+            if one.calling.one_at_a_time:
+                told = replace(told, one_at_a_time=True)
         self.found = tuple(sorted(found.values(), key=lambda one: one.line))
         self.passed_over = passed_over
 

@@ -44,7 +44,10 @@ ROOTS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
 DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
 #: Words that people put around the name of a layer.
 AROUND = ("layer", "activation", "function", "module", "node", "my", "custom", "numpy", "np", "loss")
-FORWARD_WORDS, BACKWARD_WORDS = ("forward", "fwd", ""), ("backward", "bwd", "backprop", "grad", "gradient")
+FORWARD_WORDS, BACKWARD_WORDS = (
+    ("forward", "fwd", ""),
+    ("backward", "bwd", "backprop", "grad", "gradient", "prime", "derivative", "deriv", "d_"),
+)
 
 
 @dataclass(frozen=True)
@@ -237,7 +240,7 @@ class SourceFile:
                 continue
             is_class = isinstance(node, ast.ClassDef)
             backward = pairs.get(node.name, "")
-            name = _base(node.name, FORWARD_WORDS[:2]) if backward else node.name
+            name = (_base(node.name, FORWARD_WORDS[:2]) if backward else "") or node.name
             taken_for = self._taken_for.get(node.name)
             records = (taken_for,) if taken_for else records_known_as(name, is_class=is_class or bool(backward))
             if not records:

@@ -49,12 +49,15 @@ class Calling:
     #: Where a learning rate lies that backward uses to update; and whether dW and db are divided by N on purpose.
     learning_rate: str = ""
     averages_gradients: bool = False
+    #: A batch of several samples is refused; backward gives the derivative, still to be multiplied by dout.
+    one_at_a_time: bool = False
+    times_dout: bool = False
     #: For a network: which of the outputs of the record it gives.
     outputs: tuple[str, ...] = ()
 
     @property
     def takes_dout(self) -> bool:
-        return "dout" in self.backward_takes
+        return "dout" in self.backward_takes or self.times_dout
 
     def turned_outward(self, record: LayerSpec, name: str, values: Array) -> Array:
         """An array of the record's, ``dout`` included, as the layer wants it: a view."""
@@ -83,6 +86,8 @@ class Calling:
 
     def has_corner(self, corner: Corner) -> bool:
         """Whether a corner makes sense: in columns a batch has two axes, always; no rows have no average."""
+        if self.one_at_a_time and (corner.sizes.get(BATCH) == 0 or BATCH in corner.sizes.values()):
+            return False
         has_average = not (self.averages_gradients and corner.sizes.get(BATCH) == 0)
         return has_average and not (self.in_columns and (corner.drops_batch_axis or corner.unfolds))
 
@@ -110,6 +115,10 @@ class Calling:
             parts.append("targets first")
         if self.in_columns:
             parts.append("batch in columns")
+        if self.one_at_a_time:
+            parts.append("one sample at a time")
+        if self.times_dout:
+            parts.append(f"dx is dout · {self.backward}({'x' if self.backward_takes == ('x',) else 'y'})")
         if self.out_first:
             parts.append("W is (out, in)")
         if self.bias_shape != "(M,)":

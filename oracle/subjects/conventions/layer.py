@@ -89,19 +89,21 @@ class ForeignLayer(_Instance):
         value = np.mean(returned) if self.calling.output == MEAN else read(self.calling.output, roots)
         if value is None:
             raise ReturnsNoneError(f"{self.calling.forward} returned None; an array is required")
+        self._known["output"] = value
         return self.inward("dout", value)
 
     def call_backward(self, dout: Array) -> Any:
         """Backward alone: what it returned."""
         calling = self.calling
         handed = {**self._known, "dout": self.outward("dout", dout), "lr": LEARNING_RATE}
-        if "output" in calling.backward_takes:
+        if "output" in calling.backward_takes and self.record.is_loss:
             handed["output"] = read("self.output", {"self": self._object})
         if calling.zero_grad:
             getattr(self._object, calling.zero_grad)()
         if not calling.backward:
             return handed["forward"]
-        return getattr(self._object, calling.backward)(*(handed[name] for name in calling.backward_takes))
+        returned = getattr(self._object, calling.backward)(*(handed[name] for name in calling.backward_takes))
+        return handed["dout"] * returned if calling.times_dout else returned
 
     def _backward(self, dout: Array) -> dict[str, Any]:
         calling = self.calling

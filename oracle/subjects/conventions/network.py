@@ -38,6 +38,8 @@ class ForeignNetwork(NetworkInstance):
         super(NetworkInstance, self).__init__(record)
         self.calling = calling
         self._inputs: tuple[Array, ...] | None = None
+        #: Complex parameters, which have been put in the place of the network's own.
+        self._replaced: dict[str, Array] = {}
         weights = [given[a.name] for a in record.of_role("parameter") if len(a.axes) == 2]
         sizes = [weights[0].shape[0], *(w.shape[1] for w in weights)]
         handed = [sizes[0], sizes[1:-1], sizes[-1]] if LIST in calling.made_from else sizes
@@ -50,11 +52,16 @@ class ForeignNetwork(NetworkInstance):
     def set_parameters(self, parameters: Mapping[str, Array]) -> None:
         for name, values in parameters.items():
             place, roots = self.calling.parameters[name], {"self": self._network}
-            old = read(place, roots)
-            if old.shape != values.shape and old.size == values.size:
-                values = values.reshape(old.shape)
-            replace_everywhere(self._network, old, values)
-            write(place, roots, values)
+            kept = self._replaced.get(name)
+            old = read(place, roots) if kept is None else kept
+            given = values.reshape(old.shape) if old.size == values.size else values
+            if given.dtype.kind != "c" and old.shape == given.shape and old.flags.writeable:
+                # Into the very array: whatever shares it sees it, and what the network makes of an assignment does not
+                # matter.
+                old[...] = given
+            else:
+                replace_everywhere(self._network, old, given)
+                self._replaced[name] = given
 
     def assign_parameter(self, name: str, values: Array) -> None:
         write(self.calling.parameters[name], {"self": self._network}, values)

@@ -67,10 +67,7 @@ class Told:
     in_columns: bool | None = None
     out_first: bool | None = None
     averages_gradients: bool = False
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Told:
-        return cls(**values)
+    one_at_a_time: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,10 +83,12 @@ class Attempt:
     is_own_slope: bool = False
 
 
-def probe(record: LayerSpec) -> Arrays:
+def probe(record: LayerSpec, *, is_one_sample: bool = False) -> Arrays:
     """A small case of the record with sides that are all different; targets are one-hot."""
     axes = sorted({axis for a in record.arguments for axis in a.axes}, key=lambda axis: (axis != BATCH, axis))
     sizes = dict(zip(axes, SIDES, strict=False))
+    if is_one_sample and BATCH in sizes:
+        sizes[BATCH] = 1
     anything = (3, 4)
     shapes: dict[str, tuple[int, ...]] = {}
     for a in record.arguments:
@@ -101,7 +100,21 @@ def probe(record: LayerSpec) -> Arrays:
 
 
 def attempts_at(module: Any, name: str, record: LayerSpec, candidates: list[Calling], told: Told) -> list[Attempt]:
-    """Those of the candidates that fit best, each with its places filled in. Raises UnknownCallingError."""
+    """Those of the candidates that fit best, each with its places filled in. Raises UnknownCallingError.
+
+    Where no backward takes a batch of several samples, all are tried with a single one.
+    """
+    if told.one_at_a_time:
+        candidates = [replace(calling, one_at_a_time=True) for calling in candidates]
+    fitting = _best_of(module, name, record, candidates, told)
+    if record.has_backward and not any(len(attempt.fits) > len(CALLED) for attempt in fitting):
+        alone = [replace(calling, one_at_a_time=True) for calling in candidates]
+        of_one = [a for a in _best_of(module, name, record, alone, told) if all(a.fits) and len(a.fits) > len(CALLED)]
+        return of_one or fitting
+    return fitting
+
+
+def _best_of(module: Any, name: str, record: LayerSpec, candidates: list[Calling], told: Told) -> list[Attempt]:
     tried: list[Attempt] = []
     reasons: list[UnknownCallingError] = []
     for calling in candidates:
@@ -179,9 +192,15 @@ def callings_of_functions(
             calling = Calling(FUNCTIONS, forward.__name__, "", (), forward_takes, (), "returned[0]")
             found += _orientations(replace(calling, input_gradients=("returned[1]",)), record, told)
             continue
+        calling = Calling(FUNCTIONS, forward.__name__, backward.__name__, (), forward_takes)
+        required = required_arguments(backward, bound=False)
+        if not record.is_loss and len(required) == 1 and not is_upstream(required[0]):
+            # A derivative, of x or of what forward gave.
+            for taken in ("x", "output"):
+                found += _orientations(replace(calling, backward_takes=(taken,), times_dout=True), record, told)
+            continue
         for backward_takes in _backward_arguments(backward, record, bound=False):
-            calling = Calling(FUNCTIONS, forward.__name__, backward.__name__, (), forward_takes, backward_takes)
-            found += _orientations(calling, record, told)
+            found += _orientations(replace(calling, backward_takes=backward_takes), record, told)
     return found
 
 
@@ -199,6 +218,14 @@ def _orientations(calling: Calling, record: LayerSpec, told: Told) -> Iterator[C
         is_given = set(record.parameters) & {*calling.made_from, *calling.forward_takes}
         shapes = ("(M, 1)", "(M,)", "(1, M)") if in_columns else ("(M,)", "(1, M)")
         yield from (replace(turned, bias_shape=shape) for shape in (shapes if is_given else ("(M,)",)))
+
+
+def is_upstream(name: str) -> bool:
+    """Whether an argument is called as an upstream gradient is: dout, dy, grad_output, delta, …"""
+    wanted = plain(name)
+    return (
+        wanted.startswith(("d", "grad", "upstream")) or wanted.endswith(("grad", "gradient", "error")) or wanted == "g"
+    )
 
 
 def required_arguments(function: Callable[..., Any], *, bound: bool = True) -> list[str]:
@@ -291,7 +318,7 @@ def _backward_arguments(function: Any, record: LayerSpec, *, bound: bool = True)
 
 
 def _attempt(module: Any, name: str, record: LayerSpec, calling: Calling, told: Told) -> Attempt:
-    given = probe(record)
+    given = probe(record, is_one_sample=calling.one_at_a_time)
     fits: list[bool] = []
     value = None
     with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -308,7 +335,7 @@ def _attempt(module: Any, name: str, record: LayerSpec, calling: Calling, told: 
             fits.append(True)
             fits += _shapes_fit(record, gradients, given)
             calling = replace(calling, writes_in_place=_writes_in_place(layer, record, calling, given))
-            is_own_slope = record.is_loss and _is_own_slope(layer, record, given)
+            is_own_slope = (record.is_loss or calling.times_dout) and _is_own_slope(layer, record, given)
         except UnknownCallingError:
             raise
         except Exception:
@@ -537,16 +564,18 @@ def _writes_in_place(layer: ForeignLayer, record: LayerSpec, calling: Calling, g
 
 
 def _is_own_slope(layer: ForeignLayer, record: LayerSpec, given: Arrays) -> bool:
-    """Whether the gradient is that of the loss's own forward, to four digits, in one direction."""
+    """Whether the gradient is that of its own forward, to four digits, in one direction."""
     inputs = _working(layer, record, given)
     (name,) = record.differentiable_inputs
-    gradient = np.asarray(layer._backward(np.ones(()))[record.gradient_name(name)])
+    dout = np.ones(()) if record.is_loss else given.dout
+    gradient = np.asarray(layer._backward(dout)[record.gradient_name(name)])
     if gradient.shape != inputs[name].shape:
         return False
     direction = np.random.default_rng(1).normal(size=gradient.shape)
     h = 1e-5
     ahead, behind = (
-        float(layer._first_output({**inputs, name: inputs[name] + sign * h * direction})) for sign in (1, -1)
+        float(np.sum(dout * layer._first_output({**inputs, name: inputs[name] + sign * h * direction})))
+        for sign in (1, -1)
     )
     slope, wanted = float((gradient * direction).sum()), (ahead - behind) / (2 * h)
     return bool(abs(slope - wanted) <= 1e-4 * max(abs(wanted), 1e-6))

@@ -63,16 +63,16 @@ def nearest(attempts: Sequence[tuple[str, Calling, Array | None]]) -> tuple[str,
     """
     far = 1e-3
     distances = []
-    for name, _, value in attempts:
-        distance = far if value is None else _distance(KNOWN[name], value)
+    for name, calling, value in attempts:
+        distance = far if value is None else _distance(KNOWN[name], value, calling)
         # What differs by rounding alone is equally near.
         distances.append(max(distance, 1e-9) if distance < far else far)
     name, calling, _ = attempts[distances.index(min(distances))]
     return name, calling
 
 
-def _distance(record: LayerSpec, value: Array) -> float:
-    given = probe(record)
+def _distance(record: LayerSpec, value: Array, calling: Calling) -> float:
+    given = probe(record, is_one_sample=calling.one_at_a_time)
     wanted = record.definition(*given.inputs.values(), *given.parameters.values(), **record.settings)
     wanted = np.asarray(wanted[record.outputs[0]] if isinstance(wanted, dict) else wanted)
     if value.shape != wanted.shape:
