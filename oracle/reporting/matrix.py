@@ -191,7 +191,9 @@ def _summary(matrix: Matrix) -> list[str]:
     wrong = sum(one.is_wrong for one in matrix.environments)
     count = len(matrix.environments)
     state = f"{wrong} of {count} environments failed" if wrong else f"{count} environments, none failed"
-    return [f"{state}; {len(matrix.missing)} missing.", *(["\n".join(lines)] if lines else [])]
+    untested = sum(one.tests is None for one in matrix.environments)
+    tests = f"; tests not run in {untested}" if untested else ""
+    return [f"{state}; {len(matrix.missing)} missing{tests}.", *(["\n".join(lines)] if lines else [])]
 
 
 def _failures(one: Environment) -> list[str]:

@@ -58,7 +58,7 @@ def test_one_table_of_layers_by_environments_with_the_worst_margin(leave, run, w
     text = written()
     assert lines_of(text, "| Affine") == [["Affine", "0.02", "0.08", "4×"]]
     assert lines_of(text, "| Relu") == [["Relu", "0", "·", ""]]
-    assert "2 environments, none failed; 0 missing." in text
+    assert "2 environments, none failed; 0 missing; tests not run in 1." in text
     assert lines_of(text, "py312")[0][-2:] == ["right", "1 passed, 0 failed"]
     assert "3.12.1" in text
 
@@ -88,7 +88,7 @@ def test_failures_come_first_and_end_with_1(leave, run, written, make_report, ma
     assert run() == 1
     text = written()
     first, _, tables = text.partition("## Environments")
-    assert "3 of 4 environments failed; 0 missing." in first
+    assert "3 of 4 environments failed; 0 missing; tests not run in 2." in first
     assert "- **b** failed: Relu (backward wrong)" in first
     assert "- **c** failed 1 tests: `tests.test_a.test_b`" in first
     assert "- **d** failed: it left no report" in first
