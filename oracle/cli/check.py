@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from oracle.cli import hints
+from oracle.cli import hints, regression
 from oracle.cli.common import Commands, deliver, require_places, seed
 from oracle.cli.status import RIGHT, WRONG
 from oracle.errors import InputError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 #: What a folder is searched for.
 PATTERNS = ("*.py", "*.ipynb")
+BASELINE = Path("oracle-baseline.json")
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -42,6 +43,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     command.add_argument("--seed", metavar="N", type=seed, default=0, help="seed of all random numbers (default: 0)")
     command.add_argument("--quiet", action="store_true", help="print nothing but errors")
     hints.add(command)
+    regression.add(command, BASELINE)
     command.set_defaults(run=run)
 
 
@@ -54,13 +56,14 @@ def _file(text: str) -> Path:
 def run(arguments: argparse.Namespace, command: str) -> int:
     """Find, check, print; the exit status."""
     from oracle.judge import verdict
-    from oracle.reporting.check import to_report
+    from oracle.reporting.check import plan_facts, to_report
     from oracle.reporting.check_text import check_junit, check_markdown, check_text, is_coloured
     from oracle.reporting.progress import Bar
     from oracle.reporting.render import to_json
     from oracle.sources.autograd import preload
 
     require_places(arguments, arguments.markdown, arguments.junit)
+    held = regression.Regression(arguments, "check", plan_facts())
     checked: list[Checked] = []
     seen = _Seen()
     is_loading = False if arguments.list else preload()
@@ -78,15 +81,20 @@ def run(arguments: argparse.Namespace, command: str) -> int:
         print("\n".join([*seen.found, *(f"{e['name']}: passed over, {e['reason']}" for e in seen.passed_over)]))
         return RIGHT
     report = to_report(checked, seen.passed_over, seed=arguments.seed, command=command)
+    outcome = held.judge(report, lambda key: _is_asked(key.layer, arguments.files))
+    report |= outcome.entry
     with_colour = is_coloured(sys.stdout)
     text = check_text(checked, report, only_wrong=arguments.only_wrong, with_colour=with_colour)
-    markdown = check_markdown(checked, report, seen.remarks)
+    text += outcome.text
+    markdown = check_markdown(checked, report, seen.remarks) + outcome.markdown
     files = {arguments.markdown: markdown} if arguments.markdown else {}
+    files |= outcome.files
     if arguments.junit:
         files[arguments.junit] = check_junit(checked)
     deliver(arguments, "check", to_json(report), {"check.md": markdown}, "\n\n".join([*seen.remarks, text]), files)
     found = report["summary"]["verdict"]
-    return WRONG if found in verdict.FAULTS or (arguments.strict and found != verdict.RIGHT) else RIGHT
+    is_wrong = found in verdict.FAULTS or (arguments.strict and found != verdict.RIGHT) or outcome.regressed
+    return WRONG if is_wrong else RIGHT
 
 
 class _Seen:
@@ -160,6 +168,15 @@ def _targets(given: list[str]) -> Iterator[tuple[Path, str | None]]:
         else:
             raise InputError(f"{path}: no such file; a Python file, a notebook or a folder is required")
     return iter(targets)
+
+
+def _is_asked(layer: str, given: list[str]) -> bool:
+    """Whether ``FILE::Name`` is among the files, folders and names that were given."""
+    file, _, name = layer.rpartition("::")
+    return any(
+        (Path(place) == Path(file) or Path(place) in Path(file).parents) and only in ("", name)
+        for place, _, only in (text.partition("::") for text in given)
+    )
 
 
 def _why_not(name: str, worker: Worker) -> str:

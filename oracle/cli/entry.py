@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from oracle.cli import bench, check, explain, report, train
+from oracle.cli import bench, check, diff, explain, matrix, report, train
 from oracle.cli.status import INTERRUPTED, NOT_MADE, RIGHT
 from oracle.errors import InputError
 
@@ -64,6 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add(commands)
     explain.add(commands)
     report.add(commands)
+    diff.add(commands)
+    matrix.add(commands)
     train.add(commands)
     bench.add(commands)
     return parser

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
+from oracle.cli import regression
 from oracle.cli.common import Commands, add_common, add_mnist, deliver, positive, require_places
 from oracle.cli.status import RIGHT, WRONG
 from oracle.errors import InputError
 
 #: Beside the other files; drawn where matplotlib is installed.
 PICTURE = "truth.png"
+#: Committed: what the layers were when somebody last looked.
+BASELINE = Path("reports/baseline.json")
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -42,6 +46,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     add_mnist(command)
     command.add_argument("--strict", action="store_true", help="a hazard or lost precision is an error as well")
     add_common(command)
+    regression.add(command, BASELINE)
     command.set_defaults(run=run)
 
 
@@ -56,12 +61,14 @@ def run(arguments: argparse.Namespace, command: str) -> int:
     from oracle.reporting.plan import CASES_PER_CORNER, DTYPES, SAMPLES, select_records
     from oracle.reporting.progress import Bar
     from oracle.reporting.render import markdown, terminal, to_json
-    from oracle.reporting.report import build_report
+    from oracle.reporting.report import build_report, plan_facts
     from oracle.reporting.truth import can_draw, truth_picture
     from oracle.sources.autograd import HOW_TO_INSTALL, NOT_INSTALLED, is_available
 
     records = select_records(arguments.layer)
     require_places(arguments)
+    cases = arguments.cases or CASES_PER_CORNER
+    held = regression.Regression(arguments, "report", plan_facts(cases))
     real_data = {"digits": load_digits()}
     not_run = {}
     if arguments.mnist:
@@ -79,21 +86,27 @@ def run(arguments: argparse.Namespace, command: str) -> int:
             real_data,
             seed=arguments.seed,
             command=command,
-            cases_per_corner=arguments.cases or CASES_PER_CORNER,
+            cases_per_corner=cases,
             with_truth=arguments.truth,
             not_run=not_run,
             progress=bar,
         )
+    chosen = {(entry["layer"], entry["dtype"]) for entry in report["layers"]}
+    is_part = bool(arguments.layer or arguments.dtype)
+    outcome = held.judge(report, lambda key: not is_part or (key.layer, key.dtype) in chosen)
+    report |= outcome.entry
     files: dict[str, str | bytes] = {}
     picture = PICTURE if report.get("truth") and can_draw() else None
     if picture:
         files[picture] = truth_picture(report["truth"])
-    files["gradient_errors.md"] = markdown(report, picture)
+    files["gradient_errors.md"] = markdown(report, picture) + outcome.markdown
     as_json = to_json(report)
     files[PAGE] = build_page(arguments.out, {"gradient_errors.json": as_json})
-    deliver(arguments, "gradient_errors", as_json, files, terminal(report))
+    text = terminal(report).rstrip() + outcome.text
+    deliver(arguments, "gradient_errors", as_json, files, text, outcome.files)
     found = report["summary"]["verdict"]
-    return WRONG if found in verdict.FAULTS or (arguments.strict and found != verdict.RIGHT) else RIGHT
+    is_wrong = found in verdict.FAULTS or (arguments.strict and found != verdict.RIGHT) or outcome.regressed
+    return WRONG if is_wrong else RIGHT
 
 
 def _only_page(arguments: argparse.Namespace) -> int:
@@ -101,10 +114,11 @@ def _only_page(arguments: argparse.Namespace) -> int:
     from oracle.files import write_atomically
     from oracle.reporting.page import PAGE, build_page
 
-    meant_for_a_report = ("layer", "dtype", "cases", "truth", "strict", "json")
+    meant_for_a_report = ("layer", "dtype", "cases", "truth", "strict", "json", *regression.OPTIONS)
     superfluous = [name for name in meant_for_a_report if getattr(arguments, name)]
     if superfluous:
-        raise InputError(f"--{superfluous[0]}: --only-page computes nothing; it goes with --out and --quiet")
+        option = superfluous[0].replace("_", "-")
+        raise InputError(f"--{option}: --only-page computes nothing; it goes with --out and --quiet")
     require_places(arguments)
     path = arguments.out / PAGE
     write_atomically(path, build_page(arguments.out))

@@ -9,6 +9,7 @@ Adding a property is adding a function here: every record gets it, and the repor
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -668,6 +669,10 @@ def certificate_holds(trial: Trial) -> Iterator[Problem]:
     certifier = Certifier(trial.subject, given.parameters, seed=trial.case.seed)
     point = certifier.at(given.inputs)
     certificate = point.certificate()
+    # The signs of a direction are random: an ulp of every entry moves the sum by about an ulp of this norm.
+    size = math.hypot(
+        *(certificate.scales[quantity] * float(np.linalg.norm(g)) for quantity, g in certificate.gradients.items())
+    )
     comparisons = [
         compare(
             ALL_GRADIENTS,
@@ -676,6 +681,7 @@ def certificate_holds(trial: Trial) -> Iterator[Problem]:
             np.asarray(direction.backprop),
             np.asarray(direction.numerical),
             np.asarray(direction.bound),
+            size=size,
         )
         for direction in certificate.directions
     ]

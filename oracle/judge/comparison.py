@@ -5,6 +5,7 @@ An assertion, a message and a row of a table all come from the same Comparison.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,6 +46,9 @@ class Comparison:
     noticed: float = 0.0
     #: Why the arrays could not be compared entry by entry; empty when they could.
     mismatch: str = ""
+    #: The largest error in units in the last place, in the dtype of the case, of the largest entry: a measure that is
+    #: the same for arrays of every scale. 0 where that entry is itself too small to have digits.
+    ulps: float = 0.0
 
     @property
     def agrees(self) -> bool:
@@ -68,8 +72,11 @@ def compare(
     expected: Array,
     bound: Array,
     left_out: Array | None = None,
+    size: float | None = None,
 ) -> Comparison:
     """Compare two arrays of one shape with a bound for each entry; ``left_out`` masks entries at a kink.
+
+    ``size`` is what errors are measured in ulp of, where that is not the largest entry.
 
     Equal infinities and NaN on both sides agree; NaN or an infinity on one side alone is wrong by an infinite
     margin. An exact agreement has margin 0, whatever the bound.
@@ -96,6 +103,7 @@ def compare(
             np.inf,
             np.inf,
             mismatch,
+            np.inf,
         )
     a, e = actual.astype(np.float64), expected.astype(np.float64)
     bounds = _of_shape(np.asarray(bound, np.float64), a.shape, 0.0)
@@ -119,6 +127,7 @@ def compare(
     flat = int(np.argmax(np.where(kept, margin, -1.0)))
     index = tuple(int(i) for i in np.unravel_index(flat, a.shape))
     finite_relative = relative[kept & (e != 0)]
+    max_abs = float(error[kept].max())
     return Comparison(
         quantity=quantity,
         pair=pair,
@@ -133,11 +142,17 @@ def compare(
         left_out=int((~kept).sum()),
         zero_both=int(((a == 0) & (e == 0) & kept).sum()),
         wrong=int((margin[kept] > 1).sum()),
-        max_abs=float(error[kept].max()),
+        max_abs=max_abs,
         max_rel=float(finite_relative.max()) if finite_relative.size else 0.0,
         mean_abs=float(error[kept].mean()),
         noticed=noticed,
+        ulps=max_abs / _last_place(max(largest, size or 0.0), float(info.eps)) if has_digits else 0.0,
     )
+
+
+def _last_place(value: float, eps: float) -> float:
+    """The unit in the last place of a positive number, of any exponent: a reference may overflow float32."""
+    return math.ldexp(eps, math.frexp(value)[1] - 1)
 
 
 def _of_shape(values: Array, shape: tuple[int, ...], otherwise: float | bool) -> Array:

@@ -19,7 +19,7 @@ from oracle.judge.examination import Examination, examine
 from oracle.judge.trial import Finding
 from oracle.judge.verdict import COULD_NOT_RUN, FAULTS, GROUNDS, Evidence, worst
 from oracle.reporting.environment import environment
-from oracle.reporting.report import SCHEMA, to_finding
+from oracle.reporting.report import SCHEMA, quantity_rows, to_finding
 from oracle.reporting.snippet import snippet
 from oracle.subjects.conventions.subject import Found
 from oracle.subjects.interface import Subject
@@ -198,6 +198,7 @@ def to_report(
         "schema": SCHEMA,
         "kind": "check",
         "environment": environment(seed, command),
+        "plan": plan_facts(),
         "limits": limits(),
         "summary": {
             "verdict": worst(one.verdict for one in checked),
@@ -215,6 +216,11 @@ def to_report(
     }
 
 
+def plan_facts() -> dict[str, Any]:
+    """What decides, beside the seed and the versions, on which cases a layer is examined."""
+    return {"ordinary_cases": ORDINARY_CASES, "corner_cases": CORNER_CASES}
+
+
 def _subject(one: Checked) -> dict[str, Any]:
     return {
         "file": str(one.file),
@@ -229,6 +235,7 @@ def _subject(one: Checked) -> dict[str, Any]:
         "snippet": snippet_of(one),
         "hazards": one.sentences(Evidence.CAN_CORRUPT),
         "notes": one.sentences(Evidence.WORTH_KNOWING),
+        "rows": quantity_rows(one.examination, one.examination.record) if one.examination else [],
         "findings": [
             {
                 **to_finding(one.found.name, one.verdict, finding),

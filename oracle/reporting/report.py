@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -71,7 +72,11 @@ def build_report(
         "schema": SCHEMA,
         "kind": "report",
         "environment": {**environment(seed, command), "data": ", ".join(real_data)},
+        "plan": plan_facts(cases_per_corner),
         "summary": _summary(examined, not_run or {}),
+        "layers": [
+            {"layer": one.item.label, "dtype": one.item.dtype, "verdict": one.examination.verdict} for one in examined
+        ],
         "rows": [row for one in examined for row in _rows(one)],
         "checks": [entry for one in examined for entry in _checks(one)],
         "check_summaries": {name: check.summary for name, check in CHECKS.items()},
@@ -87,6 +92,11 @@ def build_report(
         "timings": [timing for one in examined for timing in _timing(one)],
         "seconds": round(time.perf_counter() - started, 1),
     }
+
+
+def plan_facts(cases_per_corner: int) -> dict[str, Any]:
+    """What decides, beside the seed and the versions, on which cases a layer is examined."""
+    return {"cases_per_corner": cases_per_corner}
 
 
 def _examine(item: Item, real_data: Mapping[str, Digits]) -> Examined:
@@ -136,26 +146,34 @@ def _quantile(values: list[float], part: float) -> float | None:
 
 
 def _rows(one: Examined) -> list[dict[str, Any]]:
+    return [
+        {
+            "section": one.item.section,
+            "layer": one.item.label,
+            **row,
+            "not_run": {name: _why_not(one, name) for name, pair in row["pairs"].items() if pair is None},
+        }
+        for row in quantity_rows(one.examination, one.item.record)
+    ]
+
+
+def quantity_rows(examination: Examination, record: LayerSpec) -> list[dict[str, Any]]:
+    """What the comparisons of an examination come to, quantity by quantity, the outputs of the record first."""
     by_quantity: dict[str, dict[str, list[Comparison]]] = {}
-    for comparison in one.examination.comparisons:
+    for comparison in examination.comparisons:
         by_quantity.setdefault(comparison.quantity, {}).setdefault(comparison.pair, []).append(comparison)
-    order = [*one.item.record.outputs, *(q for q in by_quantity if q not in one.item.record.outputs)]
+    order = [*(q for q in record.outputs if q in by_quantity), *(q for q in by_quantity if q not in record.outputs)]
     rows = []
     for quantity in order:
-        pairs = by_quantity.get(quantity, {})
-        if not pairs:
-            continue
+        pairs = by_quantity[quantity]
         compared = [c for comparisons in pairs.values() for c in comparisons]
         rows.append(
             {
-                "section": one.item.section,
-                "layer": one.item.label,
                 "quantity": quantity,
-                "dtype": one.item.dtype,
-                "verdict": one.examination.verdict_on(quantity),
+                "dtype": examination.dtype,
+                "verdict": examination.verdict_on(quantity),
                 "comparisons": len(compared),
                 "pairs": {name: _pair(pairs.get(name)) for name in PAIR_NAMES},
-                "not_run": {name: _why_not(one, name) for name in PAIR_NAMES if name not in pairs},
                 "margin": max(c.margin for c in compared),
                 "left_out": sum(c.left_out for c in compared),
                 "zero_both": sum(c.zero_both for c in compared),
@@ -184,6 +202,8 @@ def _pair(comparisons: list[Comparison] | None) -> dict[str, Any] | None:
         "error": worst_one.error,
         "bound": worst_one.bound,
         "margin": worst_one.margin,
+        "worst_ulp": max(c.ulps for c in comparisons),
+        "median_ulp": statistics.median(c.ulps for c in comparisons),
         "comparisons": len(comparisons),
         "case": str(worst_one.case),
     }

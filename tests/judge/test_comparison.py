@@ -193,3 +193,21 @@ def test_float32_is_compared_as_the_number_that_it_is():
     comparison = compared(np.array([0.1], np.float32), np.array([0.1]), bound=1e-10)
     assert not comparison.agrees
     assert comparison.actual == 0.10000000149011612  # the float32 nearest to 0.1
+
+
+@pytest.mark.parametrize("scale", [2.0**-900, 2.0**-10, 1.0, 2.0**900])
+def test_errors_in_ulp_are_those_of_the_largest_entry_at_every_scale(scale):
+    expected = scale * np.array([1.5, 0.001])
+    assert compared(expected + 3 * np.spacing(expected[0]), expected).ulps == pytest.approx(3, abs=0.01)
+
+
+def test_errors_in_ulp_are_those_of_the_dtype_of_the_case():
+    case = Case("Affine", "float32", (("x", (2, 3)),))
+    one = np.float32(1)
+    found = compare("dW", "backprop-numerical", case, np.nextafter(one, np.float32(2)), np.ones(()), 1.0)
+    assert found.ulps == 1
+
+
+def test_there_are_no_ulp_where_there_are_no_digits_and_infinitely_many_where_shapes_differ():
+    assert compared([5e-324], [0.0]).ulps == 0
+    assert compared([1.0], [[1.0]]).ulps == INF
