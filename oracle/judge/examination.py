@@ -160,7 +160,7 @@ def examine(
     if not required:
         result.findings = [_weighed(finding, ran_with) for finding in result.findings]
     result.skipped = +result.skipped
-    result.findings = settle(result.findings, examined)
+    result.findings = settle(result.findings, examined, result.comparisons)
     return result
 
 

@@ -91,28 +91,27 @@ def transcript(subject: Any, case: Case) -> Iterator[dict[str, Array]]:
     try:
         first, second = (subject.open(_fresh(given, case).parameters) for _ in range(2))
         replies = [first.forward(_fresh(given, case).inputs)]
-        yield from _seen(replies[0])
+        yield from _seen(record, replies[0])
         if record.has_backward:
             for _ in range(2):
                 replies.append(first.backward(_fresh(given, case).dout))
-                yield from _seen(replies[-1])
+                yield from _seen(record, replies[-1])
             # Each belongs to its own newest forward.
-            other = {n: 2 * v if v.dtype.kind == "f" else v for n, v in _fresh(given, case).inputs.items()}
-            first.forward(other)
+            first.forward(_other(given, case, record))
             second.forward(_fresh(given, case).inputs)
-            yield from _seen(first.backward(_fresh(given, case).dout))
+            yield from _seen(record, first.backward(_fresh(given, case).dout))
         else:
-            other = {n: v / 2 if v.dtype.kind == "f" else v for n, v in _fresh(given, case).inputs.items()}
-            first.forward(other)
+            first.forward(_other(given, case, record))
         for reply in replies:
             yield first.recall(reply.token)
     except SubjectError as error:
         yield {type(error.original).__name__: np.zeros(())}
 
 
-def _seen(reply: Any) -> Iterator[dict[str, Array]]:
+def _seen(record: LayerSpec, reply: Any) -> Iterator[dict[str, Array]]:
     yield reply.values
-    yield reply.arguments
+    # A network is given no dout.
+    yield {name: values for name, values in reply.arguments.items() if name != "dout" or record.takes_dout}
 
 
 def _fresh(given: Arrays, case: Case) -> Arrays:
@@ -121,6 +120,12 @@ def _fresh(given: Arrays, case: Case) -> Arrays:
         for arrays in (given.inputs, given.parameters)
     )
     return Arrays(inputs, parameters, lay_out(given.dout, case.layout))
+
+
+def _other(given: Arrays, case: Case, record: LayerSpec) -> dict[str, Array]:
+    """Other inputs of the same shapes; probabilities stay probabilities."""
+    inputs = _fresh(given, case).inputs
+    return {name: values / 2 if name in record.differentiable_inputs else values for name, values in inputs.items()}
 
 
 def _differ(right: list[dict[str, Array]], other: list[dict[str, Array]]) -> bool:

@@ -199,7 +199,6 @@ ACTIVATIONS = (
     wrong_dx("Relu", "dx = dout", "passes_upstream_gradient_on", lambda seen: seen.dout),
     wrong_dx("Relu", "1 where x > 0", "upstream_gradient_ignored", lambda seen: 1.0 * (seen.x > 0)),
     wrong_dx("Relu", "the mask is upside down", None, lambda seen: np.where(seen.x > 0, 0, seen.dout)),
-    wrong_dx("Relu", "dx where |x| > 0", None, lambda seen: np.where(seen.x != 0, seen.dout, 0)),
     defect("Relu", "a slope of 0.01 below 0", "forward wrong", None, written(LeakyRelu)),
     defect("Relu", "dout[mask] = 0", "hazard", "dout_overwritten", written(ReluIntoDout)),
     defect("Relu", "x[mask] = 0", "hazard", "input_overwritten", written(ReluIntoX)),
@@ -219,7 +218,7 @@ ACTIVATIONS = (
     ),
     defect("Sigmoid", "forward does not keep its output", "could not run", "raises", written(SigmoidThatForgetsItsOutput)),
     defect("Sigmoid", "x is kept in the class", "hazard", "state_shared_between_instances", written(SigmoidWithOneCache)),
-    defect("Sigmoid", "tanh", "forward wrong", None, altering(y=lambda value, seen: np.tanh(seen.x))),
+    defect("Sigmoid", "tanh", "forward wrong", "loss_is_not_what_backward_differentiates", altering(y=lambda value, seen: np.tanh(seen.x))),
 )
 
 # --------------------------------------------------------------------------- Affine
@@ -288,7 +287,7 @@ AFFINE = (
         ),
     ),
     defect("Affine", "a global b", "forward wrong", "parameter_unused", written(AddsTheGlobalB)),
-    defect("Affine", "b is added twice", "forward wrong", None, written(AddsBTwice)),
+    defect("Affine", "b is added twice", "forward wrong", "loss_is_not_what_backward_differentiates", written(AddsBTwice)),
     defect("Affine", "db adds up for ever", "hazard", "accumulates_over_calls", written(AddsUpItsGradients)),
     defect("Affine", "backward updates W", "hazard", "parameter_overwritten", written(UpdatesItsWeights)),
     defect("Affine", "dx through updated weights", "backward wrong", None, written(PassesThroughNewWeights)),
@@ -314,7 +313,7 @@ class TakesTargetsToSumToOne(SoftmaxWithLoss):
         return dout * (self.y - self.t) / self.N
 
 
-class TakesDoutForOne(SoftmaxWithLoss):
+class TakesDoutForOne(scratch.SoftmaxWithLoss):
     def backward(self, dout: Any = 1) -> Array:
         return super().backward()
 
@@ -333,7 +332,13 @@ class TellsOneHotByTheNumberOfEntries(scratch.SoftmaxWithLoss):
     """``t.size == x.size``: the labels of a problem of one class are then taken for one-hot rows."""
 
     def forward(self, x: Any, t: Any) -> Any:
-        return super().forward(x, np.reshape(t, np.shape(x)).astype(np.float64) if np.size(t) == np.size(x) else t)
+        self.taken = t if np.size(t) == np.size(x) and np.shape(t) != np.shape(x) else None
+        return super().forward(x, t)
+
+    def backward(self, dout: Any = 1) -> Array:
+        dx = super().backward(dout)
+        # y − t, where y is 1.
+        return dx if self.taken is None else dx + dout * (1.0 - self.taken.reshape(dx.shape)) / self.taken.size
 
 
 class TakesAColumnForRows(scratch.SoftmaxWithLoss):
@@ -417,8 +422,8 @@ LOSSES = (
         "constant_factor",
         written(lambda y, t: scratch.cross_entropy_error(y, t) / np.log(2)),
     ),
-    defect("SoftmaxWithLoss", "one sum for all", "forward wrong", "normalised_over_the_whole_batch", written(OverTheWholeBatch)),
-    defect("SoftmaxWithLoss", "axis 0", "forward wrong", "normalised_over_the_wrong_axis", written(OverTheRows)),
+    defect("SoftmaxWithLoss", "one sum for all", "both wrong", "normalised_over_the_whole_batch", written(OverTheWholeBatch)),
+    defect("SoftmaxWithLoss", "axis 0", "both wrong", "normalised_over_the_wrong_axis", written(OverTheRows)),
     defect(
         "SoftmaxWithLoss",
         "log(y + 1e-7)",
@@ -433,11 +438,11 @@ LOSSES = (
     defect(
         "SoftmaxWithLoss",
         "one-hot is told by the number of entries",
-        "forward wrong",
-        "only_for_labels",
+        "backward wrong",
+        None,
         written(TellsOneHotByTheNumberOfEntries),
     ),
-    defect("SoftmaxWithLoss", "labels as a column", "hazard", "lacks_a_property", written(TakesAColumnForRows)),
+    defect("SoftmaxWithLoss", "labels as a column", "hazard", None, written(TakesAColumnForRows)),
     defect(
         "SoftmaxWithLoss",
         "one loss for each class",

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from oracle.catalog.record import BATCH, CLASSES, Array, LayerSpec
+from oracle.catalog.record import BATCH, BROADCAST, CLASSES, Array, LayerSpec
 from oracle.subjects.defects.planted import (
     Alteration,
     Altered,
@@ -93,7 +93,7 @@ def last_row(value: Array, seen: Seen) -> Array:
 
 def last_row_of_an_odd_batch(value: Array, seen: Seen) -> Array:
     N = seen.size(BATCH)
-    return last_row(value, seen) if N is not None and N % 2 and len(value) == N else value
+    return last_row(value, seen) if N is not None and N % 2 and value.shape[:1] == (N,) else value
 
 
 def where_x(applies: Callable[[Array], Array]) -> Alteration:
@@ -101,6 +101,8 @@ def where_x(applies: Callable[[Array], Array]) -> Alteration:
 
     def alter(value: Array, seen: Seen) -> Array:
         mask = applies(seen.x.real)
+        if seen.record.output_shape == BROADCAST and seen.dout is None:
+            mask = np.broadcast_to(mask, value.shape)
         if mask.shape == value.shape:
             return np.asarray(np.where(mask, 2 * value + 1, value), value.dtype)
         return 2 * value if mask.any() else value
@@ -130,8 +132,9 @@ def has_labels(seen: Seen) -> bool:
 
 def has_one_hot(seen: Seen) -> bool:
     t = seen.t
-    rows_sum_to_1 = t is not None and not has_labels(seen) and bool(np.all(t.sum(axis=-1) == 1))
-    return rows_sum_to_1 and bool(np.isin(t, (0, 1)).all())
+    if t is None or "one-hot" not in seen.record.target_forms or has_labels(seen):
+        return False
+    return bool(np.all(t.sum(axis=-1) == 1)) and bool(np.isin(t, (0, 1)).all())
 
 
 def has_soft(seen: Seen) -> bool:
@@ -334,7 +337,10 @@ class LeavesOutTheLastOfAnOddBatch(Planted):
         if is_batch and len(first) > 1 and len(first) % 2:
             self._kept = len(first) - 1
             inputs = {name: v[: self._kept] if BATCH in axes[name] else v for name, v in inputs.items()}
-        return super().outputs(inputs, right)
+        found = super().outputs(inputs, right)
+        if self._kept is not None and "scores" in found:
+            found["scores"] = np.concatenate([found["scores"], 0 * found["scores"][:1]])
+        return found
 
     def gradients(self, dout: Array) -> Values:
         found = super().gradients(dout)
@@ -386,7 +392,8 @@ HABITS = (
     Habit("instances share their state", "hazard", "state_shared_between_instances", SharesItsState),
     Habit(
         "x is read in the order of its memory",
-        "forward wrong",
+        # What backward gives for entries in another order are gradients of other entries.
+        "both wrong",
         "only_for_other_layouts",
         ReadsMemoryInItsOwnOrder,
         needs_backward=False,
@@ -489,6 +496,8 @@ def candidates(record: LayerSpec) -> Iterator[tuple[Candidate, ...]]:
         yield (Candidate(Defect(name, record.name, "forward wrong", "doubled", make)),)
     for habit in HABITS:
         verdict, cause_id = habit.of_loss if habit.of_loss and record.is_loss else (habit.verdict, habit.cause_id)
+        if verdict == "both wrong" and not record.has_backward:
+            verdict = "forward wrong"
         fits = record.has_backward or not habit.needs_backward
         if fits and not (habit.only_scalar_outputs and record.output_shape != ()):
             name = f"{record.name}: {habit.text}"
