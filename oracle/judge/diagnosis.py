@@ -292,7 +292,8 @@ def _looks_like_rounding(a: Array, e: Array, eps: float) -> bool:
     Numbers that the lower dtype holds exactly do not round, so half of several entries are enough. A rounding error is
     below eps/32 once in sixteen times; of the few entries of a small array none may be.
     """
-    relative = np.abs(a - e)[e != 0] / np.abs(e)[e != 0]
+    with np.errstate(over="ignore"):
+        relative = np.abs(a - e)[e != 0] / np.abs(e)[e != 0]
     rounded = relative >= eps / 32
     if relative.size < 6:
         return bool(relative.size and rounded.all()) and not _is_constant(relative)

@@ -19,7 +19,7 @@ from oracle.catalog.variants import KNOWN
 from oracle.judge.causes import CAUSES
 from oracle.judge.comparison import Comparison
 from oracle.judge.diagnosis import PLACES, Explanation
-from oracle.judge.trial import Finding
+from oracle.judge.trial import PAIRS, Finding
 from oracle.judge.verdict import Evidence
 
 #: Findings whose values are diagnosed.
@@ -31,6 +31,7 @@ DIAGNOSED = frozenset(
         Evidence.BACKPROP_DIFFERS_FROM_AUTOGRAD,
     }
 )
+PAIR_NAMES = frozenset("-".join(pair) for pair in PAIRS)
 ABOUT_A_REFERENCE = frozenset({Evidence.AUTOGRAD_IS_OFF, Evidence.NUMERICAL_IS_OFF})
 FORWARD = frozenset({Evidence.FORWARD_DIFFERS, Evidence.FORWARD_DIFFERS_FROM_ITS_DOUBLE})
 BY_ITSELF = "loss_is_not_what_backward_differentiates"
@@ -63,9 +64,13 @@ def settle(
     diagnosed = [f for f in findings if f.evidence in DIAGNOSED and f.cause_id is None]
     for quantity in dict.fromkeys(f.quantity for f in diagnosed):
         by_layout = {f.case for f in findings if f.check == BY_LAYOUT and f.quantity == quantity}
-        silent = {c.case for c in comparisons if c.quantity == quantity and c.agrees and c.zero_both == c.entries}
-        telling = [case for case in cases if case not in silent]
-        causes[quantity] = _cause([f for f in diagnosed if f.quantity == quantity], telling, by_layout)
+        about = [f for f in diagnosed if f.quantity == quantity]
+        # Neither failing nor passing: where all is 0 or too small for an error to show, and where something else was
+        # found.
+        silent = {c.case for c in comparisons if c.quantity == quantity and c.agrees and c.noticed == 0}
+        of_a_pair = [f for f in findings if f.comparison is not None and f.comparison.pair in PAIR_NAMES]
+        silent |= {f.case for f in of_a_pair if f.quantity == quantity} - {f.case for f in about}
+        causes[quantity] = _cause(about, [case for case in cases if case not in silent], by_layout)
     settled = []
     for finding in findings:
         if finding.evidence in ABOUT_A_REFERENCE and Evidence.FORWARD_DIFFERS in evidence:

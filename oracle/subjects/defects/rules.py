@@ -204,7 +204,8 @@ class TakesDoutTwice(Planted):
 class OverwritesDout(Planted):
     def gradients(self, dout: Array) -> Values:
         found = super().gradients(dout)
-        dout[...] = 0
+        if self.record.takes_dout:
+            dout[...] = 0
         return found
 
 
@@ -327,19 +328,17 @@ class RaisesInForward(Planted):
 
 
 class LeavesOutTheLastOfAnOddBatch(Planted):
-    """A loop over pairs of rows: the last row of an odd batch is left out everywhere."""
+    """A loop over pairs of rows: the last row of an odd batch is left out of the loss and its gradients."""
 
     def outputs(self, inputs: Inputs, right: Callable[[Inputs], Values]) -> Values:
         axes = {a.name: a.axes for a in self.record.arguments}
-        first = next(iter(inputs.values()))
+        found, first = super().outputs(inputs, right), next(iter(inputs.values()))
         self._kept = None
-        is_batch = first.ndim >= len(axes[next(iter(inputs))]) > 0
-        if is_batch and len(first) > 1 and len(first) % 2:
+        if first.ndim >= len(self.record.arguments[0].axes) and len(first) > 1 and len(first) % 2:
             self._kept = len(first) - 1
-            inputs = {name: v[: self._kept] if BATCH in axes[name] else v for name, v in inputs.items()}
-        found = super().outputs(inputs, right)
-        if self._kept is not None and "scores" in found:
-            found["scores"] = np.concatenate([found["scores"], 0 * found["scores"][:1]])
+            kept = {name: v[: self._kept] if BATCH in axes[name] else v for name, v in inputs.items()}
+            loss = self.record.outputs[0]
+            found[loss] = super().outputs(kept, right)[loss]
         return found
 
     def gradients(self, dout: Array) -> Values:
