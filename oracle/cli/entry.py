@@ -8,7 +8,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from oracle.cli import bench, check, explain, report, train
+from oracle.cli import bench, check, explain, kill_rate, report, train
 from oracle.cli.status import INTERRUPTED, NOT_MADE, RIGHT
 from oracle.errors import InputError
 
@@ -57,4 +57,5 @@ def _parser() -> argparse.ArgumentParser:
     report.add(commands)
     train.add(commands)
     bench.add(commands)
+    kill_rate.add(commands)
     return parser

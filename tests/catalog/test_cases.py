@@ -204,6 +204,7 @@ WHAT_CORNERS_SAY = {
     "integer input": is_integer,
     "extreme values": has_extremes,
     "exact zeros": lambda a, shapes: True,  # see below: not in every case
+    "large values": has_large_values,
     "one decimal": is_one_decimal,
 }
 

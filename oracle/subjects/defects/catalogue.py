@@ -54,6 +54,16 @@ def defects_of(record: LayerSpec) -> Iterator[Defect]:
     yield from (defect for defect in PARTICULAR if defect.record == record.name)
 
 
+@cache
+def by_name(record: str) -> Mapping[str, Defect]:
+    """Every rule in a record, whether it changes anything or not, and what is particular to it: by name.
+
+    To find a defect again whose name is known takes no trying.
+    """
+    of_rules = {way.defect.name: way.defect for ways in candidates(RECORDS[record]) for way in ways}
+    return {**of_rules, **{defect.name: defect for defect in PARTICULAR if defect.record == record}}
+
+
 class _Tried:
     """The cases of a record on which mistakes are tried, and what the right implementation gives."""
 
