@@ -418,7 +418,7 @@ def _places(trial: Trial, s: Symptom, pair: tuple[str, str]) -> list[Explanation
         return []
     found = []
     for x in (s.arrays[name] for name in s.record.differentiable_inputs):
-        if x.shape == wrong.shape or s.record.output_shape == BROADCAST and s.is_output:
+        if x.shape == wrong.shape or (s.record.output_shape == BROADCAST and s.is_output):
             for cause_id, applies in PLACES.items():
                 # Where it applies to every entry it says nothing.
                 place = np.broadcast_to(applies(x), wrong.shape)

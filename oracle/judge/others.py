@@ -107,10 +107,10 @@ def cs231n(layer: Layer) -> bool:
 def random_projection(layer: Layer) -> bool:
     points, rng = layer.points, layer.rng()
     tangents = [rng.normal(size=point.shape) for point in points]
-    value, backward = layer.call(points)
     ahead, behind = (
         layer.value([p + sign * PROJECTION_STEP * v for p, v in zip(points, tangents, strict=True)]) for sign in (1, -1)
     )
+    value, backward = layer.call(points)
     dout = _upstream(layer, value)
     expected = float(np.sum(dout * (ahead - behind) / (2 * PROJECTION_STEP)))
     gradients = backward(dout)
@@ -163,5 +163,3 @@ def _notices(rule: Callable[[Layer], bool], layer: Layer) -> bool:
         except (SubjectError, ValueError, TypeError, RuntimeError):
             # The subject raises, or what it gives does not fit what it is compared with.
             return True
-
-

@@ -41,9 +41,7 @@ GENERAL = frozenset({"lacks_a_property", "wrong_shape"})
 BY_LAYOUT = "layout_does_not_matter"
 
 
-def settle(
-    findings: Sequence[Finding], cases: Sequence[Case], comparisons: Sequence[Comparison] = ()
-) -> list[Finding]:
+def settle(findings: Sequence[Finding], cases: Sequence[Case], comparisons: Sequence[Comparison] = ()) -> list[Finding]:
     """The findings, each with its cause where there is one; ``cases`` are all that were examined.
 
     ``comparisons`` are those that were made: where a quantity is 0 throughout, a factor does not show.

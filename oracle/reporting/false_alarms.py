@@ -165,12 +165,15 @@ def markdown(report: dict[str, Any]) -> str:
         tablefmt="github",
         disable_numparse=True,
     )
-    wrong = [f"```\n{f['subject']}: {f['verdict']} · {f['check']}\n{f['cause']}\ncase: {f['case']}\n```" for f in report["findings"]]
+    wrong = [
+        f"```\n{f['subject']}: {f['verdict']} · {f['check']}\n{f['cause']}\ncase: {f['case']}\n```"
+        for f in report["findings"]
+    ]
     parts = [
         "# False alarms",
         "\n".join(f"- {line}" for line in lines(report)),
-        "The layers of `scratch`, which are right, over generated shapes, layouts, dtypes, corners and seeds: any other "
-        "verdict than *right* is a false alarm. The margin of a comparison is its worst error divided by its bound: a "
+        "The layers of `scratch`, which are right, over generated shapes, layouts, dtypes, corners and seeds: any "
+        "other verdict than *right* is a false alarm. The margin of a comparison is its worst error divided by its bound: a "
         "bound that nothing comes near to would notice nothing either.",
         *(["## What was found wrong", *wrong] if wrong else []),
         "## Margins",

@@ -39,9 +39,9 @@ class Drawn:
     corner: int
 
 
-LAYERS = Drawn(ordinary=12, corner=4)
+LAYERS = Drawn(ordinary=9, corner=3)
 #: A network takes ten times as long as a layer, and has as many checks in a case.
-NETWORKS = Drawn(ordinary=4, corner=3)
+NETWORKS = Drawn(ordinary=5, corner=2)
 #: Plain cases that the others' rules are asked in.
 OTHERS_CASES = 3
 #: Sets of checks that are tried for the smallest one.
@@ -137,14 +137,17 @@ def alarms_of_others(task: tuple[str, int]) -> dict[str, bool | None]:
 
 @cache
 def cases_of(name: str, seed: int) -> tuple[Case, ...]:
-    """The cases in which the defects of a record are examined."""
+    """The cases in which the defects of a record are examined: every form of its targets in every corner."""
     record = RECORDS[name]
     drawn = NETWORKS if record.stack else LAYERS
+    forms = record.target_forms or ("",)
     return tuple(
-        case
+        replace(case, targets=forms[number % len(forms)])
         for corner in corners_of(record, DTYPE)
-        for case in generated_cases(
-            record, DTYPE, corner, drawn.ordinary if corner == ORDINARY else drawn.corner, seed
+        for number, case in enumerate(
+            generated_cases(
+                record, DTYPE, corner, max(len(forms), drawn.ordinary if corner == ORDINARY else drawn.corner), seed
+            )
         )
     )
 

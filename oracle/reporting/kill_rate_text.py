@@ -17,7 +17,7 @@ others are particular to a layer. Each is examined by the checks that every laye
 kind of generated cases. The judge is given the subject, and neither its name nor what is expected of it.
 
 A check catches a defect where its findings alone would make another verdict than *right*. The cause is named where the
-judge's cause is the one that was planted; – is a mistake that no cause is known for, and is right where none is named."""
+judge's cause is the one that was planted; – is a mistake that no cause is known for: none must be named then."""
 
 OTHERS = """The same defects under the decision rules of other checkers, each a few lines in `oracle/judge/others.py`,
 in three plain cases of moderate size. They are made to find wrong gradients, and most do: what they cannot see is what
@@ -33,9 +33,7 @@ def markdown(report: dict[str, Any]) -> str:
     """The whole report: totals, exceptions, the smallest set of checks, the others, and every defect by check."""
     minimum = report["minimum_checks"]
     how = "No smaller set does." if minimum["exact"] else "Found greedily; a smaller set may do."
-    alarms = [
-        (rule, ", ".join(records) or "none") for rule, records in report["false_alarms_of_others"].items()
-    ]
+    alarms = [(rule, ", ".join(records) or "none") for rule, records in report["false_alarms_of_others"].items()]
     parts = [
         "# Kill rate",
         "\n".join(f"- {line}" for line in _totals(report)),
@@ -44,7 +42,10 @@ def markdown(report: dict[str, Any]) -> str:
         "## The fewest checks that catch all",
         f"{len(minimum['checks'])} checks catch every defect that is caught. {how}",
         _table(
-            [(f"`{name}`", CHECKS[name].summary if name in CHECKS else "it can be called") for name in minimum["checks"]],
+            [
+                (f"`{name}`", CHECKS[name].summary if name in CHECKS else "it can be called")
+                for name in minimum["checks"]
+            ],
             ("check", "asks"),
         ),
         "## What others would have noticed",
@@ -85,7 +86,10 @@ def _exceptions(report: dict[str, Any]) -> list[str]:
     ]
     parts = []
     if survived:
-        parts += ["## Survived", _table([(row["name"], _cause(row["cause_expected"])) for row in survived], ("defect", "planted"))]
+        parts += [
+            "## Survived",
+            _table([(row["name"], _cause(row["cause_expected"])) for row in survived], ("defect", "planted")),
+        ]
     if otherwise:
         cells = [
             (
@@ -108,7 +112,9 @@ def _compared(report: dict[str, Any]) -> str:
         ran = who == "this judge" or any(row["others"][who] is not None for row in report["defects"])
         caught = sum(caught for caught, _ in by_kind.values())
         figures = [f"{caught} of {of}" for caught, of in by_kind.values()]
-        cells.append((who, *(figures if ran else ["not run"] * len(kinds)), _percent(caught, total) if ran else "not run"))
+        cells.append(
+            (who, *(figures if ran else ["not run"] * len(kinds)), _percent(caught, total) if ran else "not run")
+        )
     return _table(cells, ("caught by", *kinds, "of all"))
 
 

@@ -186,6 +186,11 @@ def has_extremes(arrays, shapes):
     return np.isin(x, [-1e4, 1e4]) | (np.abs(x) < 1e4)
 
 
+def has_large_values(arrays, shapes):
+    x = np.abs(arrays.inputs["x"])
+    return (x < 30) | ((x > 30) & (x < 60.001))
+
+
 def is_one_decimal(arrays, shapes):
     x = np.asarray(arrays.inputs["x"], np.float64)
     return np.abs(x * 10 - np.round(x * 10)) <= 1e-5 * np.maximum(np.abs(x), 1)  # float32 of a tenth

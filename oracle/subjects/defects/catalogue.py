@@ -154,5 +154,3 @@ def _arrays_differ(right: Array, other: Array) -> bool:
         return True
     size = float(np.abs(right).max(initial=0.0))
     return not np.allclose(other, right, rtol=0, atol=ROUNDING * float(np.finfo(DTYPE).eps) * size)
-
-

@@ -112,8 +112,12 @@ def _broadcast(value: Array, seen: Seen) -> Array:
 
 
 NODES = (
-    defect("MulLayer", "dx is not summed over broadcast axes", "backward wrong", "wrong_shape", altering(dx=_broadcast)),
-    defect("AddLayer", "dy is not summed over broadcast axes", "backward wrong", "wrong_shape", altering(dy=_broadcast)),
+    defect(
+        "MulLayer", "dx is not summed over broadcast axes", "backward wrong", "wrong_shape", altering(dx=_broadcast)
+    ),
+    defect(
+        "AddLayer", "dy is not summed over broadcast axes", "backward wrong", "wrong_shape", altering(dy=_broadcast)
+    ),
     defect(
         "AddLayer",
         "a difference",
@@ -216,9 +220,19 @@ ACTIVATIONS = (
         "difference_of_nearly_equal_numbers",
         written(CancellingSigmoid),
     ),
-    defect("Sigmoid", "forward does not keep its output", "could not run", "raises", written(SigmoidThatForgetsItsOutput)),
-    defect("Sigmoid", "x is kept in the class", "hazard", "state_shared_between_instances", written(SigmoidWithOneCache)),
-    defect("Sigmoid", "tanh", "forward wrong", "loss_is_not_what_backward_differentiates", altering(y=lambda value, seen: np.tanh(seen.x))),
+    defect(
+        "Sigmoid", "forward does not keep its output", "could not run", "raises", written(SigmoidThatForgetsItsOutput)
+    ),
+    defect(
+        "Sigmoid", "x is kept in the class", "hazard", "state_shared_between_instances", written(SigmoidWithOneCache)
+    ),
+    defect(
+        "Sigmoid",
+        "tanh",
+        "forward wrong",
+        "loss_is_not_what_backward_differentiates",
+        altering(y=lambda value, seen: np.tanh(seen.x)),
+    ),
 )
 
 # --------------------------------------------------------------------------- Affine
@@ -272,7 +286,13 @@ def _dout_sums(axis: int) -> Alteration:
 
 
 AFFINE = (
-    defect("Affine", "db is summed over axis 1", "backward wrong", "summed_over_the_wrong_axis", altering(db=_dout_sums(-1))),
+    defect(
+        "Affine",
+        "db is summed over axis 1",
+        "backward wrong",
+        "summed_over_the_wrong_axis",
+        altering(db=_dout_sums(-1)),
+    ),
     defect("Affine", "db = dout", "backward wrong", "not_summed_over_the_batch", altering(db=lambda value, s: s.dout)),
     defect("Affine", "db with keepdims", "backward wrong", "extra_axis", altering(db=lambda value, seen: value[None])),
     defect("Affine", "dW = doutᵀ x", "backward wrong", "transposed", altering(dW=lambda value, seen: value.T)),
@@ -287,7 +307,9 @@ AFFINE = (
         ),
     ),
     defect("Affine", "a global b", "forward wrong", "parameter_unused", written(AddsTheGlobalB)),
-    defect("Affine", "b is added twice", "forward wrong", "loss_is_not_what_backward_differentiates", written(AddsBTwice)),
+    defect(
+        "Affine", "b is added twice", "forward wrong", "loss_is_not_what_backward_differentiates", written(AddsBTwice)
+    ),
     defect("Affine", "db adds up for ever", "hazard", "accumulates_over_calls", written(AddsUpItsGradients)),
     defect("Affine", "backward updates W", "hazard", "parameter_overwritten", written(UpdatesItsWeights)),
     defect("Affine", "dx through updated weights", "backward wrong", None, written(PassesThroughNewWeights)),
@@ -407,14 +429,34 @@ def _mean_of_all(value: Array, seen: Seen) -> Array:
 
 
 LOSSES = (
-    defect("softmax", "one sum for all", "forward wrong", "normalised_over_the_whole_batch", written(lambda x: softmax(x, None))),
+    defect(
+        "softmax",
+        "one sum for all",
+        "forward wrong",
+        "normalised_over_the_whole_batch",
+        written(lambda x: softmax(x, None)),
+    ),
     defect("softmax", "axis 0", "forward wrong", "normalised_over_the_wrong_axis", written(lambda x: softmax(x, 0))),
     defect("softmax", "exp(x) overflows", "hazard", "overflows", written(overflowing_softmax)),
     defect("softmax", "exp(−x)", "forward wrong", "wrong_sign_in_exponent", written(lambda x: scratch.softmax(-x))),
-    defect("softmax", "not normalised", "forward wrong", None, written(lambda x: np.exp(x - x.max(axis=-1, keepdims=True)))),
+    defect(
+        "softmax", "not normalised", "forward wrong", None, written(lambda x: np.exp(x - x.max(axis=-1, keepdims=True)))
+    ),
     defect("cross_entropy_error", "log(y + 1e-7)", "forward wrong", None, written(cross_entropy_with_a_small_number)),
-    defect("cross_entropy_error", "labels from 1", "forward wrong", "only_for_labels", written(cross_entropy_with_labels_from_one)),
-    defect("cross_entropy_error", "a sum", "forward wrong", "multiplied_by_batch_size", written(cross_entropy_that_is_a_sum)),
+    defect(
+        "cross_entropy_error",
+        "labels from 1",
+        "forward wrong",
+        "only_for_labels",
+        written(cross_entropy_with_labels_from_one),
+    ),
+    defect(
+        "cross_entropy_error",
+        "a sum",
+        "forward wrong",
+        "multiplied_by_batch_size",
+        written(cross_entropy_that_is_a_sum),
+    ),
     defect(
         "cross_entropy_error",
         "log to the base 2",
@@ -422,7 +464,13 @@ LOSSES = (
         "constant_factor",
         written(lambda y, t: scratch.cross_entropy_error(y, t) / np.log(2)),
     ),
-    defect("SoftmaxWithLoss", "one sum for all", "both wrong", "normalised_over_the_whole_batch", written(OverTheWholeBatch)),
+    defect(
+        "SoftmaxWithLoss",
+        "one sum for all",
+        "both wrong",
+        "normalised_over_the_whole_batch",
+        written(OverTheWholeBatch),
+    ),
     defect("SoftmaxWithLoss", "axis 0", "both wrong", "normalised_over_the_wrong_axis", written(OverTheRows)),
     defect(
         "SoftmaxWithLoss",
@@ -431,10 +479,22 @@ LOSSES = (
         "loss_is_not_what_backward_differentiates",
         written(AddsASmallNumber),
     ),
-    defect("SoftmaxWithLoss", "y − t for y Σt − t", "backward wrong", "only_for_soft_targets", written(TakesTargetsToSumToOne)),
+    defect(
+        "SoftmaxWithLoss",
+        "y − t for y Σt − t",
+        "backward wrong",
+        "only_for_soft_targets",
+        written(TakesTargetsToSumToOne),
+    ),
     defect("SoftmaxWithLoss", "dout is 1", "hazard", "loss_ignores_dout", written(TakesDoutForOne)),
     defect("SoftmaxWithLoss", "labels from 1", "forward wrong", "only_for_labels", written(CountsLabelsFromOne)),
-    defect("SoftmaxWithLoss", "the largest target", "forward wrong", "only_for_soft_targets", written(TakesTheLargestTarget)),
+    defect(
+        "SoftmaxWithLoss",
+        "the largest target",
+        "forward wrong",
+        "only_for_soft_targets",
+        written(TakesTheLargestTarget),
+    ),
     defect(
         "SoftmaxWithLoss",
         "one-hot is told by the number of entries",
@@ -464,9 +524,13 @@ LOSSES = (
         "divided_by_classes",
         altering(loss=_mean_of_all, dx=_mean_of_all),
     ),
-    defect("IdentityWithLoss", "x − t for (x − t)/N", "backward wrong", "multiplied_by_batch_size", altering(
-        dx=lambda value, seen: seen.dout * (seen.x - seen.t)
-    )),
+    defect(
+        "IdentityWithLoss",
+        "x − t for (x − t)/N",
+        "backward wrong",
+        "multiplied_by_batch_size",
+        altering(dx=lambda value, seen: seen.dout * (seen.x - seen.t)),
+    ),
     wrong_dx("IdentityWithLoss", "(x + t)/N", None, lambda seen: seen.dout * (seen.x + seen.t) / (seen.size("N") or 1)),
     wrong_dx("IdentityWithLoss", "(x − t)²/N", None, lambda seen: seen.dout * _squares(seen) / (seen.size("N") or 1)),
     defect(
@@ -549,8 +613,8 @@ class DoublesItsNumericalGradient(scratch.TwoLayerNet):
 class ReplacesParameters:
     """A plain dictionary in front of a network: assigning to it leaves the layers' arrays as they are."""
 
-    def __init__(self, *sizes: int, dtype: Any) -> None:
-        self._net = scratch.TwoLayerNet(*sizes, dtype=dtype)
+    def __init__(self, inputs: int, hidden: int, outputs: int, dtype: Any) -> None:
+        self._net = scratch.TwoLayerNet(inputs, hidden, outputs, dtype=dtype)
         self.params = dict(self._net.params)
 
     def __getattr__(self, name: str) -> Any:
@@ -578,10 +642,16 @@ NETWORKS = (
         "own_numerical_gradient_wrong",
         written(DoublesItsNumericalGradient),
     ),
-    defect("TwoLayerNet", "params is another dictionary", "hazard", "assigned_parameters_unused", written(ReplacesParameters)),
     defect(
         "TwoLayerNet",
-        "two entries of grads[\"W1\"] exchanged",
+        "params is another dictionary",
+        "hazard",
+        "assigned_parameters_unused",
+        written(ReplacesParameters),
+    ),
+    defect(
+        "TwoLayerNet",
+        'two entries of grads["W1"] exchanged',
         "backward wrong",
         None,
         altering_each({'grads["W1"]': _exchanged}),

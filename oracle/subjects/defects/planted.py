@@ -137,7 +137,7 @@ class Seen:
     inputs: dict[str, Array]
     output: Array
     quantity: str
-    dout: Array | None = None
+    dout: Any = None
 
     @property
     def x(self) -> Array:

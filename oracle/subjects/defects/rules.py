@@ -16,7 +16,6 @@ import numpy as np
 from oracle.catalog.record import BATCH, BROADCAST, CLASSES, Array, LayerSpec
 from oracle.subjects.defects.planted import (
     Alteration,
-    Altered,
     Defect,
     Expected,
     Inputs,
@@ -181,8 +180,11 @@ GRADIENT_ALTERATIONS = (
     ValueRule("is divided by N²", "divided_by_batch_size_squared", by_size(BATCH, -2)),
     ValueRule("is transposed", "transposed", lambda value, seen: value.T),
     ValueRule("has an axis too many", "extra_axis", lambda value, seen: value[None]),
-    ValueRule("is summed over its first axis", "wrong_shape", lambda value, seen: value.sum(axis=0, keepdims=False)
-              if value.ndim else value),
+    ValueRule(
+        "is summed over its first axis",
+        "wrong_shape",
+        lambda value, seen: value.sum(axis=0, keepdims=False) if value.ndim else value,
+    ),
     ValueRule("has a term too many", None, lambda value, seen: value + 0.1),
     ValueRule("has its rows in the wrong order", None, lambda value, seen: value[::-1] if value.ndim > 1 else value),
     ValueRule("is not a number", None, lambda value, seen: value * np.nan),
