@@ -173,8 +173,8 @@ def markdown(report: dict[str, Any]) -> str:
         "# False alarms",
         "\n".join(f"- {line}" for line in lines(report)),
         "The layers of `scratch`, which are right, over generated shapes, layouts, dtypes, corners and seeds: any "
-        "other verdict than *right* is a false alarm. The margin of a comparison is its worst error divided by its bound: a "
-        "bound that nothing comes near to would notice nothing either.",
+        "other verdict than *right* is a false alarm. The margin of a comparison is its worst error divided by its "
+        "bound: a bound that nothing comes near to would notice nothing either.",
         *(["## What was found wrong", *wrong] if wrong else []),
         "## Margins",
         histogram,
