@@ -20,11 +20,13 @@ needs_torch = pytest.mark.skipif(not is_available(), reason="PyTorch is not inst
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """(exit status, report, Markdown) of two layers."""
+    """(exit status, report, Markdown) of one function, in a few cases."""
     out = tmp_path_factory.mktemp("reports")
-    status = main(
-        ["kill-rate", "--layer", "softmax", "--layer", "ReciprocalLayer", "--jobs", "1", "--out", str(out), "--quiet"]
-    )
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(kill_rate, "LAYERS", Drawn(4, 2))
+        kill_rate.cases_of.cache_clear()
+        status = main(["kill-rate", "--layer", "softmax", "--jobs", "1", "--out", str(out), "--quiet"])
+    kill_rate.cases_of.cache_clear()
     report = json.loads((out / "kill_rate.json").read_text(encoding="utf-8"))
     return status, report, (out / "kill_rate.md").read_text(encoding="utf-8")
 
@@ -35,7 +37,7 @@ def test_all_are_caught_and_named(written):
     status, report, _ = written
     summary = report["summary"]
     assert status == 0
-    assert summary["caught"] == summary["defects"] == len(report["defects"]) > 60
+    assert summary["caught"] == summary["defects"] == len(report["defects"]) > 20
     assert summary["cause_named"] >= 0.95 * summary["defects"]
 
 
