@@ -19,7 +19,7 @@ from oracle.judge.examination import examine
 from oracle.judge.verdict import RIGHT, worst
 from oracle.reporting.environment import environment, environment_table
 from oracle.reporting.margins import bins, to_margins
-from oracle.reporting.parallel import shared_out
+from oracle.reporting.parallel import processor_time, shared_out
 from oracle.reporting.plan import DTYPES
 from oracle.reporting.progress import Progress
 from oracle.reporting.report import SCHEMA, to_finding
@@ -46,7 +46,7 @@ def build_false_alarms(
     and dtypes, so that it is the same for any number of ``jobs``.
     """
     progress = progress or Progress()
-    started = time.perf_counter()
+    started, taken = time.perf_counter(), processor_time()
     progress.start(comparisons // STEP)
     totals: Counter[str] = Counter()
     histogram: dict[str, Counter[str]] = {}
@@ -89,6 +89,7 @@ def build_false_alarms(
         "margins": {"histogram": {kind: {name: counts[name] for name in bins()} for kind, counts in histogram.items()}},
         "findings": findings,
         "seconds": round(time.perf_counter() - started, 1),
+        "processor_seconds": round(processor_time() - taken, 1),
     }
 
 
@@ -142,7 +143,8 @@ def lines(report: dict[str, Any]) -> list[str]:
     summary = report["summary"]
     return [
         f"Right layers: {summary['comparisons']:,} comparisons of {summary['entries']:,} entries in "
-        f"{summary['cases']:,} cases; {summary['checks_run']:,} checks run; {report['seconds']:.0f} seconds.",
+        f"{summary['cases']:,} cases; {summary['checks_run']:,} checks run; "
+        f"{report['seconds']:.0f} seconds, {report['processor_seconds']:.0f} of processor time.",
         f"False alarms: {summary['false_alarms']}. Largest margin: {summary['worst_margin']:.3g} (1 is the bound).",
     ]
 

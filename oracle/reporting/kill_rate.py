@@ -21,7 +21,7 @@ from oracle.judge.examination import RUNS, examine
 from oracle.judge.others import RULES, verdicts_of_others
 from oracle.judge.verdict import RIGHT
 from oracle.reporting.environment import environment
-from oracle.reporting.parallel import shared_out
+from oracle.reporting.parallel import processor_time, shared_out
 from oracle.reporting.progress import Progress
 from oracle.reporting.report import SCHEMA
 from oracle.sources.autograd import NOT_INSTALLED, is_available
@@ -53,10 +53,10 @@ def build_kill_rate(
 ) -> dict[str, Any]:
     """Examine every planted defect of ``records`` and return the report of kind ``kill-rate``.
 
-    ``seconds`` apart, it is the same for the same seed, whatever the number of ``jobs``.
+    Times apart, it is the same for the same seed, whatever the number of ``jobs``.
     """
     progress = progress or Progress()
-    started = time.perf_counter()
+    started, taken = time.perf_counter(), processor_time()
     chosen = [record.name for record in records]
     by_record = dict(zip(chosen, shared_out(names_of, chosen, jobs), strict=True))
     tasks = [(record, name, seed) for record in chosen for name in by_record[record]]
@@ -93,6 +93,7 @@ def build_kill_rate(
             rule: [record for record, found in zip(chosen, alarms, strict=True) if found[rule]] for rule in RULES
         },
         "seconds": round(time.perf_counter() - started, 1),
+        "processor_seconds": round(processor_time() - taken, 1),
     }
 
 

@@ -71,7 +71,8 @@ def _totals(report: dict[str, Any]) -> list[str]:
         f"Cause named: {summary['cause_named']} ({_percent(summary['cause_named'], total)}); verdict as expected: "
         f"{summary['verdict_as_expected']} ({_percent(summary['verdict_as_expected'], total)}).",
         f"Compared: {summary['comparisons']:,} comparisons; {summary['checks_run']:,} checks run; "
-        f"{report['seconds']:.0f} seconds.",
+        f""
+        f"{report['seconds']:.0f} seconds, {report['processor_seconds']:.0f} of processor time.",
         *(f"Not run: {entry['reason']}." for entry in summary["skipped"]),
     ]
 

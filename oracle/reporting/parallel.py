@@ -27,6 +27,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def processor_time() -> float:
+    """Seconds of processor time that this process and those it has waited for have taken."""
+    return sum(os.times()[:4])
+
+
 def shared_out(function: Callable[[Task], Result], tasks: Iterable[Task], jobs: int) -> Generator[Result, None, None]:
     """``function`` of each task, in their order, from ``jobs`` processes; in this one where that is 1.
 
