@@ -167,6 +167,11 @@ def _zeros(values: Array, rng: np.random.Generator) -> Array:
     return np.where(rng.uniform(size=values.shape) < 0.5, 0.0, values)
 
 
+def _large(values: Array, rng: np.random.Generator) -> Array:
+    large = rng.choice((-1.0, 1.0), size=values.shape) * rng.uniform(31, 60, size=values.shape)
+    return np.where(rng.uniform(size=values.shape) < 0.5, large, values)
+
+
 def _one_decimal(values: Array, rng: np.random.Generator) -> Array:
     return np.round(values, 1)
 
@@ -181,6 +186,7 @@ ALTERATIONS: dict[str, Callable[[Array, np.random.Generator], Array]] = {
     "integers": _integers,
     "extremes": _extremes,
     "zeros": _zeros,
+    "large": _large,
     "one decimal": _one_decimal,
     "small integers": _small_integers,
 }

@@ -48,6 +48,8 @@ CORNERS: dict[str, Corner] = {
         Corner("integer input", entries="integers", dtypes=("float64",)),
         Corner("extreme values", entries="extremes"),
         Corner("exact zeros", entries="zeros"),
+        # Where people clip, and half of the digits of a sum with smaller terms are gone.
+        Corner("large values", entries="large"),
         # On inputs with one decimal sums cancel to 0 in one order of summation and to 1e-17 in another.
         Corner("one decimal", entries="one decimal", parameters_too=True),
         # No record has this one: a fault that was found elsewhere is shown with numbers that people can follow.

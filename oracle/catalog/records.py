@@ -32,8 +32,16 @@ from oracle.catalog.rounding import (
     SoftmaxWithLossRounding,
 )
 
-LOSS_CORNERS = ("batch of 1", "single sample", "one class", "integer input", "extreme values", "one decimal")
-BATCH_CORNERS = ("batch of 1", "single sample", "integer input", "one decimal")
+LOSS_CORNERS = (
+    "batch of 1",
+    "single sample",
+    "one class",
+    "integer input",
+    "extreme values",
+    "exact zeros",
+    "one decimal",
+)
+BATCH_CORNERS = ("batch of 1", "single sample", "integer input", "exact zeros", "large values", "one decimal")
 
 
 def _distance_from_zero(arrays: ByName) -> dict[str, Array]:
@@ -138,7 +146,7 @@ NODES = (
         twin="torch:exp",
         definition=definitions.exponential,
         arguments=(Argument("x", ANY),),
-        corners=("scalars", "empty", "integer input", "exact zeros", "one decimal"),
+        corners=("scalars", "empty", "integer input", "exact zeros", "large values", "one decimal"),
         # exp overflows beyond 88 in float32: eight standard deviations of 10.
         scales=(1.0, 10.0),
     ),
@@ -310,7 +318,7 @@ LOSSES = (
         arguments=(Argument("x", ("N", "C")), Argument("t", ("N", "C"), role="target")),
         outputs=("loss",),
         output_shape=(),
-        corners=("batch of 1", "single sample", "integer input", "extreme values", "one decimal"),
+        corners=("batch of 1", "single sample", "integer input", "extreme values", "exact zeros", "one decimal"),
         scales=(1.0, 100.0),
         target_forms=("values",),
         averages_over_batch=True,

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from oracle.cli import bench, check, diff, explain, matrix, report, train
+from oracle.cli import bench, check, diff, explain, kill_rate, matrix, report, train
 from oracle.cli.status import INTERRUPTED, NOT_MADE, RIGHT
 from oracle.errors import InputError
 
@@ -68,4 +68,5 @@ def _parser() -> argparse.ArgumentParser:
     matrix.add(commands)
     train.add(commands)
     bench.add(commands)
+    kill_rate.add(commands)
     return parser

@@ -19,14 +19,14 @@ A network has no relative accuracy: its errors are carried from layer to layer (
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from oracle.catalog.case import Arrays
 from oracle.catalog.record import Array, LayerSpec
 from oracle.catalog.records import LOSS_ROUNDING, RECORDS
-from oracle.catalog.rounding import LOCAL
+from oracle.catalog.rounding import LOCAL, Flow
 from oracle.sources.estimate import Estimate
 from oracle.sources.numerical import COMPLEX_STEP, Derivative
 
@@ -143,6 +143,10 @@ def _stack_errors(record: LayerSpec, arrays: Arrays, dtype: np.dtype, numerical:
     return OwnErrors(errors, opened)
 
 
+def _with_lost(flow: Flow, underflow: float) -> Flow:
+    return replace(flow, error=flow.error + underflow)
+
+
 def targets_as_rows(t: Array, classes: int, *, is_single: bool) -> Array:
     """Targets of a network as rows (N, C) in double precision: label indices become one-hot."""
     if t.ndim == (0 if is_single else 1):
@@ -177,12 +181,17 @@ def stack_errors(record: LayerSpec, arrays: Arrays, eps: float) -> tuple[dict[st
     gap = ranked[:, -1] - ranked[:, -2] if classes > 1 else np.full(len(scores), np.inf)
     undecided = gap <= 2 * scores_error.max(axis=-1)
     errors["accuracy"] = np.asarray(undecided.sum() / len(scores) + eps)
-    flow = start.flow
+    # Half a subnormal is lost in each product; what is lost in δ is multiplied by the activations and the weights.
+    subnormal = 2.0**-149 if eps > float(DOUBLE.eps) else float(DOUBLE.smallest_subnormal)
+    flow = _with_lost(start.flow, subnormal)
     for layer, parameter_names in reversed(layers):
+        width = flow.error.shape[-1]
         flow, parameter_errors, parameter_open = layer.backward(flow, eps)
+        flow = _with_lost(flow, subnormal * width)
         for name, parameter_error, open_entries in zip(parameter_names, parameter_errors, parameter_open, strict=True):
             quantity = record.gradient_name(name)
             # The floor of subnormals, for gradients that underflow.
-            errors[quantity] = parameter_error + 2.0**-149 * (eps > float(DOUBLE.eps)) + LOCAL * COMPLEX_FLOOR
+            # One for the product of each row.
+            errors[quantity] = parameter_error + subnormal * len(rows) + LOCAL * COMPLEX_FLOOR
             opened[quantity] = open_entries
     return errors, opened

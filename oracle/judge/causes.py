@@ -117,7 +117,7 @@ CAUSES: dict[str, Cause] = {
         "by log-sum-exp of the scores.",
     ),
     "loss_is_not_what_backward_differentiates": Cause(
-        "Backward is the derivative of another loss than forward computes.",
+        "Backward is the derivative of another function than forward computes.",
         "Such as log(y + 1e-7) with the gradient of log(y): add nothing inside the logarithm, use log-sum-exp.",
     ),
     # ------------------------------------------------------------------ only sometimes

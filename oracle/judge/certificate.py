@@ -230,7 +230,9 @@ class Point:
     def _gradient(self) -> Array:
         """The subject's gradients of all parameters, one after the other, in double precision."""
         certifier = self._certifier
-        gradients = certifier.handle.step(self.inputs, np.ones((), certifier.dtype))
+        # Copies: a subject may write into what it is given.
+        inputs = {name: np.copy(values, order="K") for name, values in self.inputs.items()}
+        gradients = certifier.handle.step(inputs, np.ones((), certifier.dtype))
         parts = []
         for name, shape in self.reference.shapes.items():
             quantity = self.record.gradient_name(name)

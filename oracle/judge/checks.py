@@ -278,14 +278,17 @@ def _shared(trial: Trial, values: Mapping[str, Array], overwritten: str) -> Iter
         yield Problem(problem.evidence, sentence, problem.quantity, problem.comparison, problem.cause_id)
 
 
-@check(for_record=has_backward)
+@check()
 def earlier_results_stay(trial: Trial) -> Iterator[Problem]:
     """What was handed out earlier is not overwritten by a later forward and backward."""
     given, handle = trial.opened()
-    replies = [handle.forward(given.inputs), handle.backward(given.dout)]
+    replies = [handle.forward(given.inputs)]
+    if trial.record.has_backward:
+        replies.append(handle.backward(given.dout))
     other = trial.other()
     handle.forward(other.inputs)
-    handle.backward(other.dout)
+    if trial.record.has_backward:
+        handle.backward(other.dout)
     for reply in replies:
         now = handle.recall(reply.token)
         for name in _changed(reply.values, now, tuple(reply.values)):
@@ -647,11 +650,27 @@ def extreme_values_are_finite(trial: Trial) -> Iterator[Problem]:
     compares=BACKPROP_AUTOGRAD,
 )
 def kink_convention_is_that_of_pytorch(trial: Trial) -> Iterator[Problem]:
-    """Where the derivative does not exist, backward gives the value that PyTorch gives."""
+    """Where the derivative does not exist, backward gives the value that PyTorch gives, or one between the slopes."""
     assert trial.bounds is not None
     for quantity, at_kink in trial.bounds.open_branch.items():
         ours, theirs = (trial.estimates[source].values[quantity][at_kink] for source in BACKPROP_AUTOGRAD)
-        if not np.array_equal(ours, theirs):
+        if not at_kink.any():
+            continue
+        least, most = (slopes[at_kink] for slopes in trial.slopes_beside_kinks(quantity))
+        nearest, rounding = np.clip(ours, least, most), trial.rounding(quantity)
+        expected = np.where(at_kink, 0.0, trial.estimates["backprop"].values[quantity])
+        expected[at_kink] = nearest
+        pair = "backprop-slopes beside the kink"
+        actual = trial.estimates["backprop"].values[quantity]
+        comparison = compare(quantity, pair, trial.case, actual, expected, rounding, ~at_kink)
+        if not comparison.agrees:
+            sentence = f"at a kink {comparison}: it is not between the slopes on either side"
+            # The entries beside the kinks say whether it is the kinks alone.
+            theirs = trial.estimates["autograd"].values[quantity]
+            beside = trial.compare(quantity, BACKPROP_AUTOGRAD, actual, theirs)
+            cause_id = "only_at_zero" if beside.agrees else "lacks_a_property"
+            yield Problem(Evidence.BACKWARD_LACKS_PROPERTY, sentence, quantity, comparison, cause_id)
+        elif not np.array_equal(ours, theirs):
             sentence = f"{quantity} at a kink follows another convention than PyTorch: {ours[0]} instead of {theirs[0]}"
             yield Problem(Evidence.WORTH_KNOWING, sentence, quantity, cause_id="kink_convention")
 
@@ -688,6 +707,11 @@ def certificate_holds(trial: Trial) -> Iterator[Problem]:
     trial.comparisons.extend(comparisons)
     if not certificate.passed:
         worst = max(comparisons, key=lambda c: c.margin)
+        ratio, lower = trial.lower_precision
+        if lower and (worst.margin <= ratio or trial.forward_lacks_digits):
+            sentence = f"{CAUSES[lower].what[:-1]}: along a random direction {worst}"
+            yield Problem(Evidence.LOSES_PRECISION, sentence, ALL_GRADIENTS, worst, lower)
+            return
         found = with_other_sources(locate(point), point)
         what = found or "no single entry is beyond its bound"
         sentence = f"along a random direction {worst}; {what}{_where_in_the_stack(trial)}"
@@ -725,21 +749,26 @@ def assigned_parameters_are_used(trial: Trial) -> Iterator[Problem]:
 OWN_NUMERICAL_TOLERANCE = 1e-4
 
 
+def _median_error(values: Array, gradient: Array) -> float:
+    # The median: a kink within h of the point spoils the few entries that hang on it.
+    return float(np.median(np.abs(values - gradient))) / max(float(np.abs(gradient).max()), 1e-3)
+
+
 @check(for_record=_is_network, for_case=lambda case: case.is_plain and case.data == "random")
 def own_numerical_gradient_agrees(trial: Trial) -> Iterator[Problem]:
     """The network's own ``numerical_gradient`` is near the derivative of its loss and leaves the parameters alone."""
-    given, handle = trial.opened()
-    before = handle.forward(given.inputs).values
-    own = handle.numerical_gradient(given.inputs)
+    _, handle = trial.opened()
+    # Fresh arrays each time: whether forward writes into what it is given is another question.
+    before = handle.forward(trial.arrays().inputs).values
+    own = handle.numerical_gradient(trial.arrays().inputs)
+    # Not that of backprop, which may be the one that is wrong.
+    references = [trial.estimates[source].values for source in NUMERICAL_AUTOGRAD if source in trial.estimates]
     for quantity, values in own.items():
-        # Not that of backprop, which may be the one that is wrong.
-        gradient = trial.estimates["numerical"].values[quantity]
-        # The median: a kink within h of the point spoils the few entries that hang on it.
-        error = np.median(np.abs(values - gradient)) / max(float(np.abs(gradient).max()), 1e-3)
+        error = min(_median_error(values, gradients[quantity]) for gradients in references)
         if not error <= OWN_NUMERICAL_TOLERANCE:
             sentence = f"numerical_gradient of {quantity} is off by {error:.2g} of the largest entry (median)"
             yield Problem(Evidence.BACKWARD_LACKS_PROPERTY, sentence, quantity, cause_id="own_numerical_gradient_wrong")
-    after = handle.forward(given.inputs).values
+    after = handle.forward(trial.arrays().inputs).values
     if not np.array_equal(before["loss"], after["loss"]):
         sentence = "numerical_gradient leaves the parameters changed"
         yield Problem(Evidence.CAN_CORRUPT, sentence, "loss", cause_id="parameter_overwritten")

@@ -12,18 +12,20 @@ from oracle.catalog.case import Case
 from oracle.catalog.corners import ORDINARY
 from oracle.catalog.record import LayerSpec
 from oracle.data.digits import Digits
-from oracle.judge.checks import Check, Problem, checks_for
+from oracle.judge.checks import CHECKS, Check, Problem, checks_for
 from oracle.judge.comparison import Comparison
 from oracle.judge.exceptions import explain_exception
 from oracle.judge.settlement import settle
 from oracle.judge.trial import Finding, Trial
-from oracle.judge.verdict import GROUNDS, Evidence, decide
+from oracle.judge.verdict import GROUNDS, RIGHT, Evidence, decide
 from oracle.sources.autograd import is_available
 from oracle.subjects.interface import Subject, SubjectError
 
 #: The name under which a subject that raises is reported.
 RUNS = "runs"
 REFUSES = "refuses"
+#: Cause ids that say which property is lacking, but not why.
+NOT_SPECIFIC = frozenset({None, "lacks_a_property", "certificate_fails"})
 AT_A_KINK = "entries at a kink, where the derivative does not exist"
 NO_TWIN = "comparisons with autograd: PyTorch is not installed"
 
@@ -85,6 +87,33 @@ class Examination:
                 first.setdefault(finding.check, finding)
         return list(first.values())
 
+    @property
+    def cause_id(self) -> str | None:
+        """The cause that is named: what the first check says that the verdict rests on and that knows of one.
+
+        The checks stand in the order of what follows from what. None where only a property is known to be lacking.
+        """
+        grounds = GROUNDS[self.verdict]
+        order = [RUNS, *CHECKS]
+        decisive = [f for f in self.findings if f.evidence in grounds]
+        first = min((order.index(f.check) for f in decisive if f.cause_id not in NOT_SPECIFIC), default=None)
+        if first is None:
+            return None
+        causes = Counter(f.cause_id for f in decisive if f.check == order[first])
+        named = max(causes, key=lambda cause_id: (causes[cause_id], cause_id not in NOT_SPECIFIC))
+        return None if named in NOT_SPECIFIC else named
+
+    def noticed_by(self) -> list[str]:
+        """The checks whose findings would each make another verdict than right, in their order."""
+        by_check: dict[str, set[Evidence]] = {}
+        for finding in self.findings:
+            by_check.setdefault(finding.check, set()).add(finding.evidence)
+        return [
+            check
+            for check in (RUNS, *CHECKS)
+            if check in by_check and decide(by_check[check], with_autograd=self.with_autograd) != RIGHT
+        ]
+
     def failing_checks(self) -> set[str]:
         return {finding.check for finding in self.findings}
 
@@ -137,7 +166,7 @@ def examine(
     if not required:
         result.findings = [_weighed(finding, ran_with) for finding in result.findings]
     result.skipped = +result.skipped
-    result.findings = settle([*gone, *result.findings], examined)
+    result.findings = settle([*gone, *result.findings], examined, result.comparisons)
     return result
 
 

@@ -9,14 +9,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
 
 from oracle.catalog.case import Case, materialise
 from oracle.catalog.corners import ORDINARY
-from oracle.catalog.record import BATCH
+from oracle.catalog.record import BATCH, Array, Role
 from oracle.catalog.variants import KNOWN
 from oracle.judge.causes import CAUSES
-from oracle.judge.diagnosis import Explanation
-from oracle.judge.trial import Finding
+from oracle.judge.comparison import Comparison
+from oracle.judge.diagnosis import PLACES, Explanation
+from oracle.judge.trial import PAIRS, Finding
 from oracle.judge.verdict import Evidence
 
 #: Findings whose values are diagnosed.
@@ -28,6 +32,7 @@ DIAGNOSED = frozenset(
         Evidence.BACKPROP_DIFFERS_FROM_AUTOGRAD,
     }
 )
+PAIR_NAMES = frozenset("-".join(pair) for pair in PAIRS)
 ABOUT_A_REFERENCE = frozenset({Evidence.AUTOGRAD_IS_OFF, Evidence.NUMERICAL_IS_OFF})
 FORWARD = frozenset({Evidence.FORWARD_DIFFERS, Evidence.FORWARD_DIFFERS_FROM_ITS_DOUBLE})
 BY_ITSELF = "loss_is_not_what_backward_differentiates"
@@ -37,8 +42,11 @@ GENERAL = frozenset({"lacks_a_property", "wrong_shape"})
 BY_LAYOUT = "layout_does_not_matter"
 
 
-def settle(findings: Sequence[Finding], cases: Sequence[Case]) -> list[Finding]:
-    """The findings, each with its cause where there is one; ``cases`` are all that were examined."""
+def settle(findings: Sequence[Finding], cases: Sequence[Case], comparisons: Sequence[Comparison] = ()) -> list[Finding]:
+    """The findings, each with its cause where there is one; ``cases`` are all that were examined.
+
+    ``comparisons`` are those that were made: where a quantity is 0 throughout, a factor does not show.
+    """
     evidence = {finding.evidence for finding in findings}
     # Backprop is the twin's gradient, and not that of the subject's own forward; a corner may have a fault of its own.
     forward, numerical, autograd = (
@@ -56,7 +64,13 @@ def settle(findings: Sequence[Finding], cases: Sequence[Case]) -> list[Finding]:
     diagnosed = [f for f in findings if f.evidence in DIAGNOSED and f.cause_id is None]
     for quantity in dict.fromkeys(f.quantity for f in diagnosed):
         by_layout = {f.case for f in findings if f.check == BY_LAYOUT and f.quantity == quantity}
-        causes[quantity] = _cause([f for f in diagnosed if f.quantity == quantity], cases, by_layout)
+        about = [f for f in diagnosed if f.quantity == quantity]
+        # Neither failing nor passing: where all is 0 or too small for an error to show, and where something else was
+        # found.
+        silent = {c.case for c in comparisons if c.quantity == quantity and c.agrees and c.noticed == 0}
+        of_a_pair = [f for f in findings if f.comparison is not None and f.comparison.pair in PAIR_NAMES]
+        silent |= {f.case for f in of_a_pair if f.quantity == quantity} - {f.case for f in about}
+        causes[quantity] = _cause(about, [case for case in cases if case not in silent], by_layout)
     settled = []
     for finding in findings:
         if finding.evidence in ABOUT_A_REFERENCE and Evidence.FORWARD_DIFFERS in evidence:
@@ -93,8 +107,10 @@ def _cause(about: Sequence[Finding], cases: Sequence[Case], by_layout: set[Case]
         # The same factor three times is no chance.
         counted = Counter({e: n for e, n in counted.items() if e.cause_id != "constant_factor" or n > 2})
     of_all = next((e for e in about[0].explanations if counted[e] == len(about)), None)
-    named = "only_for_other_layouts" if failing <= by_layout else _circumstance(failing, cases)
-    if named and len(failing) > 2:
+    if failing <= by_layout:
+        return Explanation("only_for_other_layouts")
+    named = _circumstance(failing, cases)
+    if named and len(failing) > 1:
         return Explanation(named, _in_brackets(of_all) if of_all is not None else "")
     if of_all is not None:
         return of_all
@@ -102,7 +118,9 @@ def _cause(about: Sequence[Finding], cases: Sequence[Case], by_layout: set[Case]
     if named:
         return Explanation(named)
     # Corners change a mistake's looks (a batch of 1 has no N): what explains most is the cause.
-    best = max(counted, key=lambda e: counted[e], default=None)
+    # What happens only somewhere happens nowhere else: there no majority counts.
+    often = [e for e in counted if not str(e.cause_id).startswith("only_")]
+    best = max(often, key=lambda e: counted[e], default=None)
     if best is not None and 2 * counted[best] > len(about):
         return best
     patterns = [e for finding in about for e in finding.explanations if e.cause_id is None]
@@ -131,11 +149,13 @@ CIRCUMSTANCES: tuple[tuple[str, Callable[[Case], bool]], ...] = (
     ("only_for_one_hot", lambda case: case.targets == "one-hot"),
     # Those that do not sum to 1, where the others come out right.
     ("only_for_soft_targets", lambda case: case.targets == "unnormalised"),
-    ("only_for_soft_targets", lambda case: case.targets in ("soft", "unnormalised")),
+    ("only_for_soft_targets", lambda case: _targets_are_soft(case)),
     ("only_for_a_single_sample", lambda case: case.corner == "single sample"),
     ("only_for_a_batch_of_one", lambda case: _rows(case) == 1),
     ("only_for_integers", lambda case: case.corner == "integer input"),
     ("only_when_labels_repeat", lambda case: _labels_repeat(case)),
+    ("only_at_zero", lambda case: _some_input(case, PLACES["only_at_zero"])),
+    ("only_beyond_30", lambda case: _some_input(case, PLACES["only_beyond_30"])),
 )
 
 
@@ -167,8 +187,21 @@ def _rows(case: Case) -> int | None:
 
 
 def _labels_repeat(case: Case) -> bool:
-    if case.targets != "labels" or case.data != "random":
-        return False
+    return case.targets == "labels" and any(len(set(t.reshape(-1).tolist())) < t.size for t in _drawn(case, "target"))
+
+
+def _targets_are_soft(case: Case) -> bool:
+    return case.targets in ("soft", "unnormalised") and any(np.any((t != 0) & (t != 1)) for t in _drawn(case, "target"))
+
+
+def _some_input(case: Case, applies: Callable[[Array], Array]) -> bool:
+    return any(np.any(applies(x)) for x in _drawn(case, "input"))
+
+
+@lru_cache(maxsize=1024)
+def _drawn(case: Case, role: Role) -> tuple[Array, ...]:
+    """The arrays of a case with a role; none where they are not drawn at random."""
     record = KNOWN[case.record]
-    labels = materialise(case, record).inputs[record.of_role("target")[0].name].reshape(-1)
-    return len(set(labels.tolist())) < labels.size
+    if case.data != "random":
+        return ()
+    return tuple(materialise(case, record).inputs[argument.name] for argument in record.of_role(role))

@@ -29,6 +29,8 @@ from oracle.subjects.interface import Handle, Reply, Subject, SubjectError
 BACKPROP_NUMERICAL = ("backprop", "numerical")
 BACKPROP_AUTOGRAD = ("backprop", "autograd")
 NUMERICAL_AUTOGRAD = ("numerical", "autograd")
+#: How far beside a kink its slopes are taken: further than a difference reaches around it.
+BESIDE = 2.0**-5
 PAIRS = (BACKPROP_NUMERICAL, BACKPROP_AUTOGRAD, NUMERICAL_AUTOGRAD)
 
 
@@ -108,6 +110,15 @@ class Trial:
         """How many times the eps of the case the subject rounds by, and the cause where it is more than once."""
         return lower_precision(self) if self.bounds is not None and "numerical" in self.estimates else (1.0, "")
 
+    @property
+    def forward_lacks_digits(self) -> bool:
+        """Whether forward itself computes in fewer digits than the case has, and is the twin's function otherwise."""
+        output = self.record.outputs[0]
+        if not self.lower_precision[1] or not self.with_autograd:
+            return False
+        ours, theirs = (self.estimates[source].values[output] for source in BACKPROP_AUTOGRAD)
+        return not self.compare(output, BACKPROP_AUTOGRAD, ours, theirs).agrees
+
     @cached_property
     def divergence(self) -> Divergence | None:
         """The first layer of a network that differs from the twin; None where there is nothing to walk through."""
@@ -147,6 +158,21 @@ class Trial:
         mask = unbounded if unbounded.shape == shape else np.zeros(shape, bool)
         at_kink = self.bounds.open_branch.get(quantity) if self.bounds is not None else None
         return mask | at_kink if at_kink is not None and at_kink.shape == shape else mask
+
+    def slopes_beside_kinks(self, quantity: str) -> tuple[Array, Array]:
+        """The least and the largest gradient of the twin beside the kinks: where the inputs are a little more, or less.
+
+        Which of both any entry takes is free, since where there are kinks an entry depends on its own input alone.
+        """
+        given = self._arrays
+        found = []
+        for sign in (1, -1):
+            moved = {
+                name: values + sign * BESIDE if name in self.record.differentiable_inputs else values
+                for name, values in given.inputs.items()
+            }
+            found.append(autograd(self.record, moved, given.parameters, given.dout).values[quantity])
+        return np.minimum(*found), np.maximum(*found)
 
     @property
     def dtype(self) -> np.dtype:

@@ -40,7 +40,7 @@ def implementation_of(record: LayerSpec) -> InProcessSubject:
     return InProcessSubject(record, partial(record.construct, factory) if record.construct else factory)
 
 
-class _Instance:
+class Instance:
     """What the conventions share: snapshots, aliasing, warnings, errors, and arrays handed out."""
 
     def __init__(self, record: LayerSpec) -> None:
@@ -140,7 +140,7 @@ def _snapshot(values: Mapping[str, Any]) -> dict[str, Array]:
     return {name: np.array(value) for name, value in values.items()}
 
 
-class LayerInstance(_Instance):
+class LayerInstance(Instance):
     """A class with (W, b), ``forward``, ``backward``, and gradients of its parameters in ``dW`` and ``db``."""
 
     def __init__(self, record: LayerSpec, factory: Callable[..., Any], parameters: Mapping[str, Array]) -> None:
@@ -173,7 +173,7 @@ class LayerInstance(_Instance):
         return {name: getattr(self._layer, name) for name in self.record.parameters if hasattr(self._layer, name)}
 
 
-class FunctionInstance(_Instance):
+class FunctionInstance(Instance):
     """A plain function: it has no backward, and its derivative is known to the other sources only."""
 
     def __init__(self, record: LayerSpec, factory: Callable[..., Any], parameters: Mapping[str, Array]) -> None:
@@ -187,7 +187,7 @@ class FunctionInstance(_Instance):
         """A function has none."""
 
 
-class NetworkInstance(_Instance):
+class NetworkInstance(Instance):
     """A network with ``params``, ``loss``, ``predict``, ``accuracy`` and ``gradient``.
 
     Its upstream gradient is 1: ``gradient(x, t)`` is that of the loss, at the inputs of the latest forward.

@@ -204,6 +204,7 @@ WHAT_CORNERS_SAY = {
     "integer input": is_integer,
     "extreme values": has_extremes,
     "exact zeros": lambda a, shapes: True,  # see below: not in every case
+    "large values": lambda a, shapes: True,  # see below
     "one decimal": is_one_decimal,
 }
 
@@ -231,6 +232,15 @@ def test_case_of_a_corner_is_what_it_says(name, dtype, corner):
         assert np.all(WHAT_CORNERS_SAY[corner](arrays, shapes)), str(case)
         floating = [array.dtype for array in arrays.everything().values() if array.dtype.kind == "f"]
         assert set(floating) <= {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize("name", [name for name, r in RECORDS.items() if "large values" in r.corners])
+def test_large_values_are_beyond_30_and_stand_beside_others(name):
+    """Where exp of them is still finite in float32."""
+    found = [arrays_of(replace(case, scale=1.0)).inputs["x"] for case in drawn(name, corner="large values", count=20)]
+    entries = np.abs(np.concatenate([x.reshape(-1) for x in found]))
+    assert entries.max() < 61
+    assert 0.3 < np.mean(entries > 30) < 0.7
 
 
 @pytest.mark.parametrize(("corner", "entries"), [("extreme values", (1e4, -1e4)), ("exact zeros", (0.0,))])

@@ -316,3 +316,20 @@ def test_kinks_of_relu_are_left_out_exactly_where_x_is_0(corner, draw_cases):
     compared = [c for c in examination.comparisons if c.quantity == "dx" and c.pair == "backprop-numerical"]
     assert sum(c.left_out for c in compared) == zeros
     assert sum(c.entries for c in compared) > 0
+
+
+def test_what_underflows_in_a_network_is_multiplied_on_its_way():
+    """δ of 1e-45 loses half of its digits, and W2's gradient multiplies that by activations of a hundred."""
+    axes = {"x": (2, 4), "t": (2, 6), "W1": (4, 3), "b1": (3,), "W2": (3, 6), "b2": (6,), "dout": ()}
+    case = Case(
+        "TwoLayerNet",
+        "float32",
+        tuple(axes.items()),
+        corner="large values",
+        layout="Fortran",
+        targets="one-hot",
+        seed=2104350387,
+    )
+    found = examine(implementation_of(RECORDS["TwoLayerNet"]), [case], dtype="float32", required=True)
+    assert not found.findings
+    assert max(comparison.margin for comparison in found.comparisons) > 0.01

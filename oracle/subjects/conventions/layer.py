@@ -11,7 +11,7 @@ import numpy as np
 from oracle.catalog.record import LayerSpec
 from oracle.subjects.conventions.calling import CLASS, MEAN, SUM, UPDATE, Calling
 from oracle.subjects.conventions.places import read, replace_everywhere, write
-from oracle.subjects.in_process import _Instance
+from oracle.subjects.in_process import Instance
 from oracle.subjects.interface import Array, ReturnsNoneError, SubjectError
 
 #: The learning rate given to a layer that updates itself: W − 2⁴⁰ dW holds dW to the last digit, and little else.
@@ -22,7 +22,7 @@ class MissingGradientError(Exception):
     """Backward has not left a gradient where it was looked for."""
 
 
-class ForeignLayer(_Instance):
+class ForeignLayer(Instance):
     """An instance. The arrays that it is handed are views of the caller's, so that what it writes is seen there."""
 
     def __init__(self, record: LayerSpec, module: Any, name: str, calling: Calling, given: Mapping[str, Array]) -> None:

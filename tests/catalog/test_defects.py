@@ -1,0 +1,142 @@
+"""The catalogue of planted defects: what is in it, that each of them is one, and that nobody sees their names."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from oracle.catalog.records import RECORDS
+from oracle.catalog.strategies import generated_cases
+from oracle.judge.causes import CAUSES
+from oracle.judge.examination import examine
+from oracle.judge.verdict import PRECEDENCE, RIGHT
+from oracle.subjects.defects.catalogue import by_name, defects_of, transcript
+from oracle.subjects.defects.particular import PARTICULAR
+from oracle.subjects.defects.planted import Planted, PlantedSubject, planting
+from oracle.subjects.defects.rules import ALTERATIONS, GRADIENT_ALTERATIONS, HABITS
+from oracle.subjects.in_process import implementation_of
+
+#: The catalogue of these takes a second.
+QUICK = ("AddLayer", "softmax", "IdentityWithLoss")
+
+
+@pytest.fixture(scope="module")
+def quick():
+    """The defects of a few records, by the record's name."""
+    return {name: list(defects_of(RECORDS[name])) for name in QUICK}
+
+
+def one_case(record, **changes):
+    (case,) = generated_cases(RECORDS[record], "float64", "ordinary", 1, seed=4)
+    return replace(case, seed=4, **changes)
+
+
+def test_names_are_unique_and_every_record_has_defects():
+    listed = [defect for record in RECORDS for defect in by_name(record).values()]
+    assert len({defect.name for defect in listed}) == len(listed)
+    assert min(Counter(defect.record for defect in listed).values()) > 20
+
+
+def test_verdicts_and_causes_are_those_that_the_judge_knows():
+    for record in RECORDS:
+        for defect in by_name(record).values():
+            assert defect.verdict in set(PRECEDENCE) - {RIGHT}
+            assert defect.cause_id is None or defect.cause_id in CAUSES
+
+
+def test_rules_alone_make_more_than_a_hundred_defects(quick):
+    particular = {defect.name for defect in PARTICULAR}
+    assert sum(defect.name not in particular for defects in quick.values() for defect in defects) > 110
+
+
+def test_every_rule_is_planted_somewhere_or_does_not_fit_the_records_asked(quick):
+    names = " · ".join(defect.name for defects in quick.values() for defect in defects)
+    for rule in (*ALTERATIONS, *GRADIENT_ALTERATIONS, *HABITS):
+        # Of class targets, and of parameters: none of these records has any.
+        needs_others = any(word in rule.text for word in ("labels", "one-hot", "soft targets", "updates a parameter"))
+        assert rule.text in names or needs_others, rule.text
+
+
+@pytest.mark.parametrize(
+    ("record", "text"),
+    [
+        ("AddLayer", "backward belongs to the first forward"),  # nothing hangs on its cache
+        ("AddLayer", "multiplied by N"),  # it has no batch
+        ("softmax", "overwrites dout"),  # it has no backward
+        ("IdentityWithLoss", "wrong for labels"),  # it takes none
+        ("IdentityWithLoss", "loss has one entry wrong"),  # it has one
+        ("softmax", "forward overwrites its targets"),
+    ],
+)
+def test_rule_that_changes_nothing_is_not_planted(record, text, quick):
+    assert not any(text in defect.name for defect in quick[record])
+
+
+@pytest.mark.parametrize("defect", PARTICULAR, ids=lambda defect: defect.name)
+def test_defect_particular_to_a_layer_does_something_else_than_the_right_one(defect):
+    """In a case of its record: nothing of the judge is asked."""
+    record = RECORDS[defect.record]
+    right = implementation_of(record)
+    corners = ["ordinary", *record.corners]
+    cases = [case for corner in corners for case in generated_cases(record, "float64", corner, 6, seed=0)]
+    assert any(differ(transcript(right, case), transcript(defect.subject(), case)) for case in cases) or needs_more(
+        defect
+    )
+
+
+def needs_more(defect):
+    """What shows in other calls only: labels as a column, another numerical gradient, a loss times dout, …"""
+    return defect.name.rpartition(": ")[2] in {
+        "labels as a column",
+        "numerical_gradient is doubled",
+        "b1 is left moved",
+        "params is another dictionary",
+        "exp(−x) overflows",
+        "exp(x) overflows",
+        "x is kept in the class",
+    }
+
+
+def differ(one, other):
+    one, other = list(one), list(other)
+    return len(one) != len(other) or any(
+        a.keys() != b.keys() or any(not np.array_equal(a[key], b[key], equal_nan=True) for key in a)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_right_instance_with_nothing_planted_is_right():
+    """What the mistakes are planted in changes nothing by itself."""
+    for name in ("MulLayer", "Affine", "softmax"):
+        record = RECORDS[name]
+        subject = planting(Planted)(record)
+        assert isinstance(subject, PlantedSubject)
+        cases = [
+            case
+            for corner in ("ordinary", *record.corners)
+            for case in generated_cases(record, "float64", corner, 1, 2)
+        ]
+        assert examine(subject, cases, dtype="float64", required=True).verdict == RIGHT
+
+
+def outcome(defect):
+    """Everything that the judge says of a defect in one case."""
+    found = examine(defect.subject(), [one_case(defect.record)], dtype="float64")
+    return found.verdict, found.cause_id, [(f.check, f.evidence, f.cause_id, f.sentence) for f in found.findings]
+
+
+def test_judge_says_the_same_of_every_defect_by_another_name(quick):
+    """The judge sees arrays: neither the name nor what is expected reaches it."""
+    for record in ("softmax", "IdentityWithLoss"):
+        for number, defect in enumerate(quick[record]):
+            renamed = replace(defect, name=f"subject {number}", verdict="could not run", cause_id="raises")
+            assert outcome(renamed) == outcome(defect)
+
+
+def test_no_subject_knows_the_name_of_its_defect():
+    for record in RECORDS:
+        for name, defect in by_name(record).items():
+            subject = defect.subject()
+            assert subject.label == subject.record.name == record
+            assert name not in repr(vars(subject))
