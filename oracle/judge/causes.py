@@ -99,6 +99,11 @@ CAUSES: dict[str, Cause] = {
     # ------------------------------------------------------------------ terms
     "term_1_minus_y_missing": Cause("The factor (1 − y) is missing.", "The derivative of a sigmoid is y · (1 − y)."),
     "term_y_missing": Cause("The factor y is missing.", "The derivative of a sigmoid is y · (1 − y)."),
+    "square_missing": Cause("It has 1 − y for 1 − y².", "The derivative of tanh is 1 − y²."),
+    "diagonal_only": Cause(
+        "Only the diagonal of the Jacobian is taken.",
+        "Every output depends on every input: for softmax dx = y · (dout − Σ dout · y), the sum over a row.",
+    ),
     "input_for_output": Cause("It has x · (1 − x) for y · (1 − y).", "The derivative takes the output, y."),
     "parameter_unused": Cause(
         "A parameter is not used.", "Check for a global variable of the same name: self.b, not b."

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from oracle.catalog.records import RECORDS
 from oracle.catalog.strategies import corners_of, generated_cases
+from oracle.catalog.variants import KNOWN
 from oracle.judge.examination import examine
 from oracle.sources.autograd import is_available
 from oracle.subjects.in_process import InProcessSubject
@@ -32,14 +32,14 @@ def draw_cases():
 
     @functools.cache
     def drawn(name, dtype, corner, count, seed):
-        return tuple(generated_cases(RECORDS[name], dtype, corner, count, seed))
+        return tuple(generated_cases(KNOWN[name], dtype, corner, count, seed))
 
     def draw(name, dtype="float64", *, corners=None, count=4, scale=None, targets=None):
         changes = {"scale": scale, "targets": targets}
         changes = {field: value for field, value in changes.items() if value is not None}
         return [
             replace(case, **changes)
-            for seed, corner in enumerate(corners or corners_of(RECORDS[name], dtype))
+            for seed, corner in enumerate(corners or corners_of(KNOWN[name], dtype))
             for case in drawn(name, dtype, corner, count, seed)
         ]
 
@@ -51,7 +51,7 @@ def examine_planted(draw_cases):
     """examine_planted(record's name, factory, …) -> the examination of that subject over drawn cases."""
 
     def run(name, factory, dtype="float64", *, required=False, with_autograd=None, **drawn):
-        subject = InProcessSubject(RECORDS[name], factory)
+        subject = InProcessSubject(KNOWN[name], factory)
         cases = draw_cases(name, dtype, **drawn)
         return examine(subject, cases, dtype=dtype, required=required, with_autograd=with_autograd)
 

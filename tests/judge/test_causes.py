@@ -92,6 +92,20 @@ def network_with(record, **alterations):
     return partial(RECORDS[record].construct, Altered)
 
 
+def variant(record, mistake, forward, backward):
+    """A layer of a record that ``scratch`` has none of: a function, and (dout, y) -> dx."""
+
+    class Layer:
+        def forward(self, x):
+            self.y = np.asarray(forward(np.asarray(x, float)))
+            return self.y.copy()
+
+        def backward(self, dout):
+            return backward(dout, self.y)
+
+    return Planted(record, mistake, Layer, {**MODERATE, **ORDINARY})
+
+
 def rows(x):
     return len(x) if x.ndim > 1 else 1
 
@@ -364,6 +378,8 @@ def absolute_error(loss, s):
 TERMS = {
     "term_1_minus_y_missing": [altered("Sigmoid", "dout y", dx=lambda dx, s: s.dout * s.y)],
     "term_y_missing": [altered("Sigmoid", "dout (1 − y)", dx=lambda dx, s: s.dout * (1 - s.y))],
+    "square_missing": [variant("tanh", "dout (1 − y)", np.tanh, lambda dout, y: dout * (1 - y))],
+    "diagonal_only": [variant("softmax layer", "dout y (1 − y)", softmax, lambda dout, y: dout * y * (1 - y))],
     "input_for_output": [altered("Sigmoid", "dout x (1 − x)", dx=lambda dx, s: s.dout * s.x * (1 - s.x))],
     "parameter_unused": [
         planted("Affine", "a global b", AddsTheGlobalB),

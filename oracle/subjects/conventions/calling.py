@@ -138,6 +138,6 @@ class Calling:
             parts.append(f"{self.zero_grad}() before backward")
         if self.backward and self.kind != NETWORK and not self.takes_dout:
             parts.append("backward without dout")
-        if self.averages_gradients:
+        if self.averages_gradients and self.gradients:
             parts.append("dW and db are averages")
         return "; ".join(part for part in parts if part)
