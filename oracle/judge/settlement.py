@@ -70,7 +70,10 @@ def settle(findings: Sequence[Finding], cases: Sequence[Case], comparisons: Sequ
         silent = {c.case for c in comparisons if c.quantity == quantity and c.agrees and c.noticed == 0}
         of_a_pair = [f for f in findings if f.comparison is not None and f.comparison.pair in PAIR_NAMES]
         silent |= {f.case for f in of_a_pair if f.quantity == quantity} - {f.case for f in about}
-        causes[quantity] = _cause(about, [case for case in cases if case not in silent], by_layout)
+        # Nor where it was not compared, since the subject refuses the case.
+        compared = {c.case for c in comparisons if c.quantity == quantity} or set(cases)
+        telling = [case for case in cases if case in compared - silent]
+        causes[quantity] = _cause(about, telling, by_layout)
     settled = []
     for finding in findings:
         if finding.evidence in ABOUT_A_REFERENCE and Evidence.FORWARD_DIFFERS in evidence:
@@ -109,7 +112,8 @@ def _cause(about: Sequence[Finding], cases: Sequence[Case], by_layout: set[Case]
     of_all = next((e for e in about[0].explanations if counted[e] == len(about)), None)
     if failing <= by_layout:
         return Explanation("only_for_other_layouts")
-    named = _circumstance(failing, cases)
+    hides_in_one_row = of_all is not None and "batch_size" in str(of_all.cause_id)
+    named = _circumstance(failing, [c for c in cases if not hides_in_one_row or (_rows(c) or 1) > 1])
     if named and len(failing) > 1:
         return Explanation(named, _in_brackets(of_all) if of_all is not None else "")
     if of_all is not None:
