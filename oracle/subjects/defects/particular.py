@@ -221,7 +221,11 @@ ACTIVATIONS = (
         written(CancellingSigmoid),
     ),
     defect(
-        "Sigmoid", "forward does not keep its output", "could not run", "raises", written(SigmoidThatForgetsItsOutput)
+        "Sigmoid",
+        "forward does not keep its output",
+        "could not run",
+        "attribute_never_set",
+        written(SigmoidThatForgetsItsOutput),
     ),
     defect(
         "Sigmoid", "x is kept in the class", "hazard", "state_shared_between_instances", written(SigmoidWithOneCache)
@@ -442,7 +446,13 @@ LOSSES = (
     defect(
         "softmax", "not normalised", "forward wrong", None, written(lambda x: np.exp(x - x.max(axis=-1, keepdims=True)))
     ),
-    defect("cross_entropy_error", "log(y + 1e-7)", "forward wrong", None, written(cross_entropy_with_a_small_number)),
+    defect(
+        "cross_entropy_error",
+        "log(y + 1e-7)",
+        "forward wrong",
+        "added_inside_logarithm",
+        written(cross_entropy_with_a_small_number),
+    ),
     defect(
         "cross_entropy_error",
         "labels from 1",

@@ -402,8 +402,8 @@ HABITS = (
     Habit(
         "dout is read in the order of its memory", "backward wrong", "only_for_other_layouts", ReadsDoutInItsOwnOrder
     ),
-    Habit("backward raises", "could not run", "raises", RaisesInBackward),
-    Habit("forward raises", "could not run", "raises", RaisesInForward, needs_backward=False),
+    Habit("backward raises", "could not run", "undefined_name", RaisesInBackward),
+    Habit("forward raises", "could not run", "undefined_name", RaisesInForward, needs_backward=False),
     Habit(
         "the last of an odd batch is left out",
         "forward wrong",
