@@ -202,6 +202,12 @@ def test_softmax_is_taken_along_the_last_axis(rng):
         np.testing.assert_array_equal(y[index], softmax(x[index]))
 
 
+@pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3, 4)], ids=str)
+def test_softmax_lies_in_memory_row_by_row(shape, rng):
+    """As every new array does: whoever adds along the last axis gets the same sums as of an array of his own."""
+    assert softmax(rng.standard_normal(shape)).flags.c_contiguous
+
+
 def test_softmax_of_an_empty_batch_is_empty():
     assert softmax(np.empty((0, 3))).shape == (0, 3)
 

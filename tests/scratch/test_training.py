@@ -301,6 +301,16 @@ def test_history_has_every_loss_and_the_accuracies_before_and_after_every_epoch(
     assert 0 < history.seconds < 60
 
 
+@pytest.mark.parametrize("batch_size", [30, 15])
+def test_the_end_of_an_epoch_is_after_its_last_step_only(batch_size):
+    trainer = new_trainer(batch_size=batch_size)
+    ends = [trainer.at_the_end_of_an_epoch]
+    for _ in range(4):
+        trainer.step()
+        ends.append(trainer.at_the_end_of_an_epoch)
+    assert ends == ([False, True, True, True, True] if batch_size == 30 else [False, False, True, False, True])
+
+
 def test_without_test_samples_no_test_accuracy():
     history = new_trainer().run(8)
     assert len(history.train_accuracy) == 3
