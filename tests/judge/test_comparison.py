@@ -188,6 +188,7 @@ def test_zero_instead_of_a_number_is_a_relative_error_of_1():
 
 def test_number_instead_of_zero_has_no_relative_error():
     assert compared([4.0, 1.0], [0.0, 1.0], bound=1.0).max_rel == 0
+    assert compared([4.0], [0.0], bound=1.0).max_rel == 0
 
 
 def test_noticed_is_the_largest_bound_relative_to_the_largest_entry():
@@ -207,6 +208,7 @@ def test_nothing_is_noticed_beside_entries_without_digits(dtype):
     smallest = smallest_with_digits(dtype)
     for largest, noticed in [(2 * smallest, 0.25), (smallest, 0), (smallest / 2, 0), (INF, 0)]:
         assert compared([largest], [largest], bound=smallest / 2, case=case).noticed == noticed
+    assert compared([INF], [INF], bound=INF, case=case).noticed == 0
 
 
 def test_noticed_leaves_out_what_is_left_out():

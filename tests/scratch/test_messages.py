@@ -26,6 +26,7 @@ from scratch import (
     numerical_gradient,
     softmax,
 )
+from scratch._inputs import one_hot, read_target
 
 HALF = np.ones((2, 3), np.float16)
 REAL = "float32, float64, or integers and bool (taken as float64)"
@@ -264,6 +265,21 @@ def test_the_other_messages():
     assert refusal(lambda: replace_params(net()), AttributeError) == (
         "MultiLayerNet: params cannot be replaced, its layers would keep the old arrays; assign to params[name] or "
         "call params.update(...)"
+    )
+
+
+def test_messages_name_a_target_as_the_caller_does_and_a_label_by_its_place():
+    """Of any number of dimensions, though losses have one at most."""
+
+    def read(t):
+        read_target("Net", t, (1, 3), labels=True, name="target")
+
+    assert refusal(lambda: read([5]), ValueError) == "Net: target[0] is 5, but the labels of 3 classes are 0 to 2"
+    assert refusal(lambda: read(5), ValueError).startswith("Net: target has shape ()")
+    outside = np.array([[0, 3], [1, 0]])
+    assert (
+        refusal(lambda: one_hot("Net", outside, 3), ValueError)
+        == "Net: t[0, 1] is 3, but the labels of 3 classes are 0 to 2"
     )
 
 

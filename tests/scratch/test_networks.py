@@ -132,6 +132,10 @@ def test_parameters_by_name_shape_and_dtype():
     assert {parameter.dtype for parameter in net.params.values()} == {np.dtype(np.float32)}
 
 
+def test_the_smallest_network():
+    assert MultiLayerNet(1, [1], 1, weight_init_std=0).predict([[2.0]]).tolist() == [[0.0]]
+
+
 def test_predict_returns_what_enters_the_last_layer(rng):
     net = TwoLayerNet(4, 5, 3, weight_init_std=1, rng=rng)
     x, _ = draw(rng)
