@@ -81,7 +81,7 @@ def change_of(name: str, path: Path) -> Change:
 def reasons() -> dict[Change, str]:
     """Why each listed mutant cannot be told from what it was made of."""
     groups = tomllib.loads(EQUIVALENT.read_text(encoding="utf-8"))["equivalent"]
-    return {Change(**mutant): group["reason"] for group in groups for mutant in group["mutants"]}
+    return {Change(*mutant): group["reason"] for group in groups for mutant in group["mutants"]}
 
 
 def failures(mutants: list[Mutant], listed: dict[Change, str]) -> list[str]:
