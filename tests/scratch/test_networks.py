@@ -203,6 +203,12 @@ def test_assignment_copies_into_the_array_of_the_layer(assign, rng):
     assert net.params["W1"][0, 0] == 1
 
 
+def test_setdefault_returns_the_parameter_that_is_there():
+    params = TwoLayerNet(4, 5, 3).params
+    assert params.setdefault("b1", np.ones(5)) is params["b1"]
+    assert not params["b1"].any()
+
+
 def test_parameters_can_be_exchanged(rng):
     net = MultiLayerNet(3, [3], 3, rng=rng)
     W1, W2 = net.params["W1"].copy(), net.params["W2"].copy()
