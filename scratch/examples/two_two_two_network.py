@@ -91,13 +91,13 @@ def gradient_by_hand(params: Mapping[str, ArrayLike], x: ArrayLike, t: ArrayLike
     Returns:
         Arrays of the shapes of the parameters, float64.
     """
-    x1, x2 = np.asarray(x, dtype=np.float64).tolist()
-    t1, t2 = np.asarray(t, dtype=np.float64).tolist()
+    x1, x2 = np.asarray(x).tolist()
+    t1, t2 = np.asarray(t).tolist()
     # u_kj is w_kj of layer 1, v_kj is w_kj of layer 2.
-    (u11, u21), (u12, u22) = np.asarray(params["W1"], dtype=np.float64).tolist()
-    (v11, v21), (v12, v22) = np.asarray(params["W2"], dtype=np.float64).tolist()
-    c1, c2 = np.asarray(params["b1"], dtype=np.float64).tolist()
-    d1, d2 = np.asarray(params["b2"], dtype=np.float64).tolist()
+    (u11, u21), (u12, u22) = np.asarray(params["W1"]).tolist()
+    (v11, v21), (v12, v22) = np.asarray(params["W2"]).tolist()
+    c1, c2 = np.asarray(params["b1"]).tolist()
+    d1, d2 = np.asarray(params["b2"]).tolist()
 
     h1 = sigmoid(x1 * u11 + x2 * u12 + c1)  # a₁⁽¹⁾
     h2 = sigmoid(x1 * u21 + x2 * u22 + c2)  # a₂⁽¹⁾

@@ -7,7 +7,8 @@ import scratch
 from oracle.catalog.case import materialise
 from oracle.catalog.records import RECORDS
 from oracle.catalog.strategies import generated_cases
-from oracle.judge.divergence import first_divergence
+from oracle.judge.comparison import compare
+from oracle.judge.divergence import Divergence, first_divergence
 from oracle.judge.examination import examine
 from oracle.sources.autograd import is_available
 from oracle.subjects.in_process import InProcessSubject, implementation_of
@@ -132,3 +133,10 @@ def test_network_that_does_not_show_its_layers_has_nothing_to_walk():
             self.params = self._net.params
 
     assert first_divergence(InProcessSubject(record, Hidden), case, arrays.inputs, arrays.parameters) is None
+
+
+def test_a_layer_that_only_passes_on_what_came_wrong_is_named_with_what_it_passed_on():
+    (case,) = generated_cases(RECORDS["TwoLayerNet"], "float64", "ordinary", 1, seed=0)
+    passed_on = compare("dx", "backprop-autograd", case, np.ones(1), np.zeros(1), np.zeros(1))
+    first = Divergence("Affine2", 2, "backward", passed_on, alone=())
+    assert str(first).startswith("first differs from the twin at layer 3, Affine2, backward: dx[0] = 1.0, but should")

@@ -1,9 +1,11 @@
 """From evidence to one word: the table of the verdicts."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
+from oracle.judge import verdict as table
 from oracle.judge.verdict import (
     BACKWARD_WRONG,
     BOTH_WRONG,
@@ -13,6 +15,7 @@ from oracle.judge.verdict import (
     HAZARD,
     PRECEDENCE,
     RIGHT,
+    VERDICTS,
     Evidence,
     decide,
     worst,
@@ -37,6 +40,8 @@ TABLE = [
     # A function and its own derivative, but of another function.
     ([FORWARD, AUTOGRAD, REFERENCES], "forward wrong"),
     ([FORWARD, NUMERICAL, AUTOGRAD], "both wrong"),
+    # Where there is a twin, forward is compared with it and not with itself.
+    ([Evidence.FORWARD_DIFFERS_FROM_ITS_DOUBLE], "right"),
     ([FORWARD, NUMERICAL, AUTOGRAD, REFERENCES], "both wrong"),
     # One reference stands alone against backprop and the other: the trouble is that reference's.
     ([NUMERICAL, REFERENCES], "right"),
@@ -59,6 +64,9 @@ TABLE = [
     ([Evidence.CAN_CORRUPT, NUMERICAL, AUTOGRAD], "backward wrong"),
     ([Evidence.CAN_CORRUPT, Evidence.BACKWARD_LACKS_PROPERTY], "backward wrong"),
     ([Evidence.FORWARD_LACKS_PROPERTY, Evidence.BACKWARD_LACKS_PROPERTY], "forward wrong"),
+    ([Evidence.BACKWARD_LACKS_PROPERTY, Evidence.LOSES_PRECISION], "backward wrong"),
+    # A difference outweighs a property.
+    ([NUMERICAL, AUTOGRAD, Evidence.FORWARD_LACKS_PROPERTY], "backward wrong"),
 ]
 
 
@@ -78,6 +86,8 @@ def test_verdict_with_the_twin(evidence, verdict):
         ([NUMERICAL], "backward wrong"),
         ([NUMERICAL, Evidence.CAN_CORRUPT], "backward wrong"),
         ([REFERENCES], "right"),
+        ([Evidence.FORWARD_DIFFERS_FROM_ITS_DOUBLE], "forward wrong"),
+        ([Evidence.FORWARD_DIFFERS_FROM_ITS_DOUBLE, NUMERICAL], "both wrong"),
         ([Evidence.CAN_CORRUPT], "hazard"),
         ([Evidence.FORWARD_LACKS_PROPERTY], "forward wrong"),
         ([Evidence.CANNOT_BE_CALLED, NUMERICAL], "could not run"),
@@ -123,6 +133,26 @@ def test_precedence_is_that_of_the_plan():
         "right",
     )
     assert {COULD_NOT_RUN, BOTH_WRONG, FORWARD_WRONG, BACKWARD_WRONG} == FAULTS
+
+
+def changed(row, how):
+    """The table with one row left out, said of everything, or exchanged with the next one."""
+    before, this, after = VERDICTS[:row], VERDICTS[row], VERDICTS[row + 1 :]
+    if how == "left out":
+        return before + after
+    if how == "of everything":
+        return (*before, replace(this, applies=lambda found: True), *after)
+    return (*before, after[0], this, *after[1:])
+
+
+@pytest.mark.parametrize("how", ["left out", "of everything", "after the next one"])
+@pytest.mark.parametrize("row", range(len(VERDICTS) - 1))
+def test_every_row_of_the_table_is_needed_where_it_is(row, how, monkeypatch):
+    """Mutation testing changes no constants: these are the mutants of this one."""
+    if VERDICTS[row].when == "forward differs from the twin" and how == "after the next one":
+        pytest.skip("of this row and the next one applies at most: both at once are the row before")
+    monkeypatch.setattr(table, "VERDICTS", changed(row, how))
+    assert any(decide(evidence, with_autograd=True) != verdict for evidence, verdict in TABLE)
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,12 @@ def test_sigmoid_at_points_that_are_exact():
     np.testing.assert_array_equal(sigmoid.backward([4.0, 4.0, 4.0, 4.0, 4.0]), [1, 0, 0, 0, 0])
 
 
+def test_complex_sigmoid_is_decided_by_the_real_part_and_has_a_derivative_at_zero(complex_step):
+    z = np.array([0.5j, 1 + 0.5j, -1 + 0.5j])
+    np.testing.assert_allclose(Sigmoid().forward(z), 1 / (1 + np.exp(-z)), rtol=8 * np.finfo(float).eps)
+    assert complex_step(Sigmoid().forward, np.array(0.0)) == 0.25
+
+
 def test_sigmoid_lets_nan_pass():
     sigmoid = Sigmoid()
     np.testing.assert_array_equal(sigmoid.forward([np.nan, 0.0]), [np.nan, 0.5])

@@ -131,6 +131,12 @@ def test_labels_never_change_the_dtype(labels):
     assert loss.backward().dtype == F4
 
 
+def test_floating_targets_of_cross_entropy_error_weigh():
+    y, t = np.ones((2, 3), F4), np.ones((2, 3))
+    assert type(cross_entropy_error(y, t)) is F8
+    assert type(cross_entropy_error(y, t.astype(F4))) is F4
+
+
 @pytest.mark.parametrize(("given", "result"), KEPT, ids=KEPT_IDS)
 def test_functions(given, result):
     assert softmax(np.ones((2, 3), given)).dtype == result

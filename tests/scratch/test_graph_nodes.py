@@ -31,6 +31,7 @@ SHAPES = [
     pytest.param((3, 2), (2,), id="a row for every row"),
     pytest.param((3, 1), (1, 2), id="column and row"),
     pytest.param((4, 3, 2), (3, 1), id="fewer dimensions and a stretched one"),
+    pytest.param((4, 1, 1), (4, 3, 1), id="stretched in the middle"),
     pytest.param((1,), (0,), id="stretched to nothing"),
     pytest.param((0, 3), (3,), id="an empty batch"),
 ]

@@ -202,6 +202,21 @@ def test_softmax_is_taken_along_the_last_axis(rng):
         np.testing.assert_array_equal(y[index], softmax(x[index]))
 
 
+@pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3, 4)], ids=str)
+def test_softmax_lies_in_memory_row_by_row(shape, rng):
+    """As every new array does, whatever the scores did, and so do gradients: sums along an axis are the same then."""
+    x = rng.standard_normal(shape)
+    assert softmax(x).flags.c_contiguous
+    assert softmax(np.asfortranarray(x)).flags.c_contiguous
+
+
+@pytest.mark.parametrize("layer", LOSSES)
+def test_gradients_lie_in_memory_row_by_row(layer, rng):
+    x, t = rng.standard_normal((3, 4)), rng.random((3, 4))
+    assert gradient(layer, x, t).flags.c_contiguous
+    assert gradient(layer, np.asfortranarray(x), t).flags.c_contiguous
+
+
 def test_softmax_of_an_empty_batch_is_empty():
     assert softmax(np.empty((0, 3))).shape == (0, 3)
 
@@ -240,6 +255,12 @@ def test_a_small_loss_keeps_its_digits():
     loss = SoftmaxWithLoss().forward([50.0 + 1e-20j, 0.0], 0)
     assert loss.real == small
     assert -loss.imag / 1e-20 == small
+
+
+def test_a_small_loss_of_many_classes_keeps_its_digits():
+    """What the sum of their exponentials leaves out on the way is 50 times the last digit of it here."""
+    small = math.log1p(1000 * math.exp(-40))
+    assert SoftmaxWithLoss().forward([0.0] + [-40.0] * 1000, 0) == pytest.approx(small, rel=4 * EPS, abs=0)
 
 
 @pytest.mark.parametrize("layer", LOSSES)

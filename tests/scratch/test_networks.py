@@ -132,6 +132,10 @@ def test_parameters_by_name_shape_and_dtype():
     assert {parameter.dtype for parameter in net.params.values()} == {np.dtype(np.float32)}
 
 
+def test_the_smallest_network():
+    assert MultiLayerNet(1, [1], 1, weight_init_std=0).predict([[2.0]]).tolist() == [[0.0]]
+
+
 def test_predict_returns_what_enters_the_last_layer(rng):
     net = TwoLayerNet(4, 5, 3, weight_init_std=1, rng=rng)
     x, _ = draw(rng)
@@ -197,6 +201,12 @@ def test_assignment_copies_into_the_array_of_the_layer(assign, rng):
     np.testing.assert_allclose(net.layers["Affine1"].forward(x), x @ new, atol=8 * EPS)
     new[:] = 2
     assert net.params["W1"][0, 0] == 1
+
+
+def test_setdefault_returns_the_parameter_that_is_there():
+    params = TwoLayerNet(4, 5, 3).params
+    assert params.setdefault("b1", np.ones(5)) is params["b1"]
+    assert not params["b1"].any()
 
 
 def test_parameters_can_be_exchanged(rng):

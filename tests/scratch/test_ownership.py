@@ -18,6 +18,8 @@ from scratch import (
     cross_entropy_error,
     softmax,
 )
+from scratch._inputs import read_array, read_target, read_upstream
+from scratch._precise import in_double
 
 
 class Subject:
@@ -218,3 +220,19 @@ def test_a_network_modifies_and_shares_nothing(hidden_sizes, rng):
     for result in results:
         result[...] = np.nan
     assert_equal(owned, before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128], ids=lambda dtype: dtype.__name__)
+def test_what_is_only_read_is_not_copied(dtype):
+    """A batch is large: it is read where it is, and Affine keeps it there from forward to backward."""
+    x = np.ones((2, 3), dtype)
+    assert read_array("Net", "x", x, complex_too=True) is x
+    if dtype != np.complex128:
+        assert read_upstream("Net", x, x.shape, x.dtype) is x
+    if dtype != np.float32:
+        assert in_double(x) is x
+    if dtype == np.float64:
+        assert read_target("Net", x, x.shape, labels=True)[0] is x
+    layer = Affine(np.ones((3, 2), dtype), np.ones(2, dtype))
+    layer.forward(x)
+    assert np.shares_memory(layer._x, x)

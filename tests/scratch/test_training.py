@@ -178,6 +178,18 @@ def test_one_sgd_serves_several_networks():
         assert params["W"].dtype == dtype
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
+def test_sgd_allocates_once(dtype):
+    """Large arrays are dear to allocate: a step is computed in the memory of the last one, in its own dtype."""
+    optimizer, params = SGD(0.5), {"W": np.ones(3, dtype)}
+    optimizer.update(params, {"W": np.ones(3, dtype)})
+    memory = optimizer._steps["W"]
+    optimizer.update(params, {"W": np.full(3, 4, dtype)})
+    assert optimizer._steps["W"] is memory
+    assert memory.dtype == dtype
+    assert memory.tolist() == [2, 2, 2]
+
+
 def test_sgd_leaves_the_gradients_and_parameters_without_one_alone():
     params, gradients = {"W": np.ones(2), "b": np.ones(1)}, {"W": np.full(2, 3.0)}
     SGD(0.5).update(params, gradients)
@@ -299,6 +311,56 @@ def test_history_has_every_loss_and_the_accuracies_before_and_after_every_epoch(
     assert list(zip(history.train_accuracy, history.test_accuracy, strict=True)) == expected
     assert len(expected) == 5
     assert 0 < history.seconds < 60
+
+
+@pytest.mark.parametrize("batch_size", [30, 15])
+def test_the_end_of_an_epoch_is_after_its_last_step_only(batch_size):
+    trainer = new_trainer(batch_size=batch_size)
+    ends = [trainer.at_the_end_of_an_epoch]
+    for _ in range(4):
+        trainer.step()
+        ends.append(trainer.at_the_end_of_an_epoch)
+    assert ends == ([False, True, True, True, True] if batch_size == 30 else [False, False, True, False, True])
+
+
+def test_accuracy_of_the_test_samples_that_are_given():
+    samples_given = new_trainer(x_test=[[1.0, 2, 3, 4], [-1, -2, -3, -4]], t_test=[1, 0])
+    history = samples_given.run(4)
+    expected = samples_given.net.accuracy([[1.0, 2, 3, 4], [-1, -2, -3, -4]], [1, 0])
+    assert len(history.test_accuracy) == 2
+    assert history.test_accuracy[-1] == expected
+    assert isinstance(samples_given.x_test, np.ndarray)
+    assert isinstance(samples_given.t_test, np.ndarray)
+
+
+@pytest.mark.parametrize("half", [{"x_test": [[1.0, 2, 3, 4]]}, {"t_test": [0]}], ids=["x alone", "t alone"])
+def test_test_samples_without_targets_and_targets_without_samples_are_none(half):
+    assert new_trainer(**half).run(4).test_accuracy == []
+
+
+def test_seconds_are_those_of_all_steps(monkeypatch):
+    times = iter([10.0, 11.0, 20.0, 22.5])
+    trainer = new_trainer()
+    monkeypatch.setattr("scratch.training.time.perf_counter", lambda: next(times))
+    trainer.step()
+    trainer.step()
+    assert trainer.history.seconds == 3.5
+
+
+def test_batches_of_one_size_take_over_the_memory_of_the_last():
+    """Samples are large: they are copied once, to where the last batch was."""
+    given = []
+
+    def spy(x, t):
+        given.append(x)
+        return trainer.net.loss_and_gradient(x, t)
+
+    trainer = new_trainer(loss_and_gradient=spy)  # batches of 8, 8, 8 and 6
+    trainer.run(4)
+    first, second, third, last = given
+    assert first is second is third
+    assert last.shape == (6, 4)
+    assert not np.shares_memory(last, first)
 
 
 def test_without_test_samples_no_test_accuracy():

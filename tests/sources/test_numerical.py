@@ -1,12 +1,23 @@
 """Numerical differentiation: exact where the complex step can be trusted, and honest about its error where not."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 
 from oracle.catalog.records import RECORDS
-from oracle.sources.numerical import Differentiated, extrapolated_difference, numerical
+from oracle.sources.numerical import (
+    AT_ONCE,
+    Differentiated,
+    _best,
+    _distrust,
+    _Function,
+    double,
+    extrapolated_difference,
+    numerical,
+    power_of_two_below,
+)
 from oracle.subjects.in_process import InProcessSubject
 from oracle.subjects.interface import SubjectError
 
@@ -169,8 +180,11 @@ def test_complex_step_is_distrusted_and_the_difference_is_right_within_its_own_e
 
 def test_distrust_says_why():
     """The reason is part of the report."""
-    assert "returned real numbers" in method_of(differentiate(lambda x: np.sin(x.real), POINTS))
-    assert "along a random direction output" in method_of(differentiate(lambda x: x * x.real, POINTS))
+    start = "extrapolated central difference; complex step: "
+    real = method_of(differentiate(lambda x: np.sin(x.real), POINTS))
+    assert real == start + "forward returned real numbers for complex ones"
+    half = method_of(differentiate(lambda x: np.where(np.arange(8) == 3, x * x.real, x), POINTS))
+    assert half.startswith(start + "along a random direction output 3 changes by ")
     assert "Complex" in method_of(differentiate(into_a_float_array, POINTS))
 
 
@@ -382,3 +396,313 @@ def test_same_seed_same_answer(function):
     first, again = (differentiate(function, POINTS, seed=3) for _ in range(2))
     np.testing.assert_array_equal(first.estimate.values["dx"], again.estimate.values["dx"])
     assert method_of(first) == method_of(again)
+
+
+def test_no_seed_is_the_seed_0():
+    points = [evaluated(np.exp, POINTS, **seed)[1] for seed in ({}, {"seed": 0}, {"seed": 1})]
+    np.testing.assert_array_equal(points[0], points[1])
+    assert (points[0] != points[2]).any()
+
+
+# ----------------------------------------------------------------------------- where forward is evaluated
+
+
+def evaluated(function, x, **options):
+    """The points at which ``function`` is evaluated, in order."""
+    points = []
+
+    def spy(values):
+        points.append(values.copy())
+        return function(values)
+
+    differentiate(spy, x, **options)
+    return points
+
+
+def steps_of(direction_points, x, direction, entry):
+    return [float((point[entry] - x[entry]) / direction[entry]) for point in direction_points]
+
+
+def test_random_direction_is_relative_to_the_entries_within_limits():
+    """Multiples of 1/1024 from a half to 1 of the power of two below the entry, taken for 2⁻⁶ at least, 1 at most."""
+    sizes = {0.0: 2.0**-6, 2.0**-8: 2.0**-6, 2.0**-6: 2.0**-6, 0.3: 0.25, -0.99: 0.5, 1.0: 1.0, -3.0: 1.0}
+    x = np.repeat(list(sizes), 20)
+    _, stepped, *_ = evaluated(np.exp, x)
+    assert stepped.dtype == np.complex128
+    np.testing.assert_array_equal(stepped.real, x)
+    direction = stepped.imag * 2.0**60
+    parts = direction / np.repeat(list(sizes.values()), 20)
+    assert (np.abs(parts) >= 0.5).all()
+    assert (np.abs(parts) < 1).all()
+    np.testing.assert_array_equal(parts * 1024, np.round(parts * 1024))
+    assert set(np.sign(parts)) == {-1, 1}
+    assert len(np.unique(np.abs(parts))) > 100
+
+
+def test_differences_along_the_direction_have_four_steps():
+    x = np.array([0.0, 0.5])
+    _, stepped, *others = evaluated(np.exp, x)
+    expected = [part * 2.0**-power for power in (8, 14, 20, 24) for part in (1, -1, 0.5, -0.5)]
+    assert steps_of(others[:16], x, stepped.imag * 2.0**60, entry=0) == expected
+    assert len(others) == 16 + 2  # and the complex step of each entry
+
+
+@pytest.mark.parametrize("x", [[4.0, -4.0], [4.0, 4.5], [300.0, 0.0]], ids=str)
+def test_large_points_are_tried_where_functions_change_too(x):
+    x = np.array(x)
+    complex_points = [point for point in evaluated(np.tanh, x) if np.iscomplexobj(point)]
+    at_both = np.abs(x).max() > 4
+    assert len(complex_points) == 1 + at_both + 2
+    if at_both:
+        np.testing.assert_array_equal(complex_points[1].real, 4 * x / (4 + np.abs(x)))
+
+
+def test_complex_step_must_be_trusted_at_the_point_itself_and_where_functions_change():
+    answer = differentiate(lambda x: np.where(np.abs(x.real) > 100, x.real, x), np.array([300.0, 1.0]))
+    assert "output 0 changes by 0 instead of 0." in method_of(answer)
+
+
+def test_steps_of_the_complex_step():
+    """2⁻⁶⁰, and as much less as a tiny entry is smaller than 1."""
+    x = np.array([1.0, 0.0, 2.0**-30, 1.5 * 2.0**-31, -1e-100, 5.0, 1e300])
+    points = evaluated(lambda x: x * 1, x)[-x.size :]
+    steps = [float(point.imag[entry]) for entry, point in enumerate(points)]
+    below_1e_100 = 2.0 ** math.floor(math.log2(1e-100))
+    assert steps == [2.0**-60 * size for size in (1, 1, 1, 2.0**-31, below_1e_100, 1, 1)]
+    for entry, point in enumerate(points):
+        np.testing.assert_array_equal(point.real, x)
+        assert np.count_nonzero(point.imag) == 1, entry
+
+
+def test_steps_of_the_central_difference():
+    sizes = {0.0: 2.0**-20, 2.0**-25: 2.0**-20, 2.0**-10: 2.0**-10, 0.3: 0.25, 1.0: 1.0, 8.0: 1.0}
+    x = np.array(list(sizes))
+    points = evaluated(lambda x: x.real * 1, x)[-14 * x.size :]
+    for entry, size in enumerate(sizes.values()):
+        expected = [x[entry] + sign * size * 2.0**-power for power in range(6, 13) for sign in (1, -1)]
+        of_entry = np.array(points[14 * entry : 14 * (entry + 1)])
+        assert of_entry[:, entry].tolist() == expected
+        np.testing.assert_array_equal(np.delete(of_entry, entry, axis=1), [np.delete(x, entry)] * 14)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (0,), (0, 3)], ids=str)
+def test_error_of_the_central_difference_has_the_shape_of_the_point(shape):
+    answer = differentiate(lambda x: x.real * 2, np.ones(shape))
+    assert method_of(answer).startswith("extrapolated")
+    assert answer.estimate.values["dx"].shape == answer.estimate.own_error["dx"].shape == shape
+    assert answer.derivatives["x"].jacobian.shape == (math.prod(shape), math.prod(shape))
+
+
+@pytest.mark.parametrize(
+    ("size", "power"), [(1.0, 0), (1.99, 0), (2.0, 1), (0.75, -1), (2.0**-30, -30), (3e-320, -1062)]
+)
+def test_power_of_two_below(size, power):
+    assert power_of_two_below(np.array(size)) == math.ldexp(1.0, power)
+
+
+class Counting:
+    """A subject whose handle notes how many points are asked for at once."""
+
+    def __init__(self):
+        self.counts = []
+
+    def open(self, parameters):
+        return self
+
+    def values(self, inputs, name, points):
+        self.counts.append(len(points))
+        return [point + 1 for point in points]
+
+
+@pytest.mark.parametrize(
+    ("shape", "points", "counts"),
+    [
+        ((2**7, 2**8), 7, [3, 3, 1]),
+        ((1,), AT_ONCE + 3, [AT_ONCE + 1, 2]),
+        ((0,), 5, [5]),
+    ],
+    ids=["large points", "small points", "points without entries"],
+)
+def test_points_are_evaluated_together_as_far_as_memory_goes(shape, points, counts):
+    subject = Counting()
+    function = _Function(subject, {"x": np.zeros(shape)}, {}, "x", np.float64)
+    values = list(function.many([np.zeros(shape)] * points))
+    assert subject.counts == counts
+    assert len(values) == points
+    assert values[-1].tolist() == [1.0] * math.prod(shape)
+
+
+def test_parameters_are_complex_only_while_one_of_them_is_moved():
+    """A constructor may decide by them what it computes in."""
+    opened = []
+
+    class Affine:
+        def __init__(self, W, b):
+            opened.append((W.dtype.char, b.dtype.char))
+            self.W, self.b = W, b
+
+        def forward(self, x):
+            return x @ self.W + self.b
+
+    subject = InProcessSubject(RECORDS["Affine"], Affine)
+    numerical(subject, {"x": np.ones((2, 3))}, {"W": np.ones((3, 4)), "b": np.ones(4)}, np.ones((2, 4)))
+    # Forward at the point; then for each of x, W and b in real and in complex numbers.
+    assert opened == [("d", "d"), *[("d", "d")] * 2, *[("d", "d"), ("D", "D")] * 2]
+
+
+@pytest.mark.parametrize("labels", [np.array([2, 0]), np.array([2, 0], np.uint8), np.array([True, False])], ids=str)
+def test_labels_stay_what_they_are(labels):
+    seen = []
+
+    class Loss:
+        def forward(self, x, t):
+            seen.append(t.dtype)
+            return np.sum(np.log(np.sum(np.exp(x), axis=-1)) - x[np.arange(2), t.astype(int)])
+
+    numerical(InProcessSubject(RECORDS["SoftmaxWithLoss"], Loss), {"x": np.ones((2, 3)), "t": labels}, {}, 1.0)
+    assert set(seen) == {labels.dtype}
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "bool", "float32", "float64"])
+def test_what_is_no_label_is_taken_in_double_precision(dtype):
+    values = np.array([1, 0], dtype)
+    is_label = dtype in ("int8", "uint8", "bool")
+    assert double(values).dtype == np.float64
+    assert double(values, True).dtype == (dtype if is_label else np.float64)
+    for is_target in (True, False):
+        assert double(values, is_target).tolist() == [1, 0]
+        assert not np.shares_memory(double(values, is_target), values)
+
+
+def test_answer_is_in_double_precision_whatever_dout_is():
+    answer = differentiate(np.exp, POINTS, dout=np.ones(8, np.longdouble))
+    assert answer.estimate.values["dx"].dtype == np.float64
+    assert answer.estimate.source == "numerical"
+
+
+def test_neither_warnings_nor_the_callers_error_state_get_in_the_way():
+    def function(x):
+        warnings.warn("mind the gap", UserWarning, stacklevel=1)
+        return np.exp(x) + 0 * np.exp(-1e4 * np.ones(x.shape))
+
+    with np.errstate(all="raise"):
+        assert method_of(differentiate(function, POINTS)) == COMPLEX_STEP
+
+
+# ----------------------------------------------------------------------------- whom to trust, and how far
+
+
+class Along:
+    """Forward along a direction: in complex numbers of the given slope, in real ones the given values, in order."""
+
+    def __init__(self, values):
+        self.real_values = values
+
+    def many(self, points):
+        for value, _ in zip(self.real_values, points, strict=True):
+            yield np.array([value])
+
+    def __call__(self, point):
+        return np.array([1j * self.imaginary_part])
+
+    def trusts(self, slope):
+        self.imaginary_part = slope * 2.0**-60
+        return _distrust(self, self, np.zeros(1), np.ones(1)) is None
+
+
+def along(function):
+    return Along([function(part * 2.0**-power) for power in (8, 14, 20, 24) for part in (1, -1, 0.5, -0.5)])
+
+
+def test_slope_of_a_constant_may_be_off_by_the_rounding_of_its_values():
+    """64 eps of 1 on both sides, at the largest step."""
+    bound = 64 * EPS * 2 * 2.0**8
+    for sign in (1, -1):
+        assert along(lambda s: 1.0).trusts(sign * bound)
+        assert not along(lambda s: 1.0).trusts(sign * bound * (1 + EPS))
+
+
+def test_slope_of_zero_may_be_off_by_what_underflows_in_the_imaginary_part():
+    smallest = float(np.finfo(np.float64).smallest_subnormal)
+    assert along(lambda s: 0.0).trusts(128 * smallest * 2.0**60)
+    assert not along(lambda s: 0.0).trusts(129 * smallest * 2.0**60)
+
+
+def test_slope_of_a_cube_may_be_off_by_twice_what_halving_the_smallest_step_changes():
+    """K h² at the step h, a quarter of it at half the step: extrapolated to 0, the error is 2 · ¾ K h²."""
+    curved = along(lambda s: 2.0**40 * s**3)
+    unit = 2.0**40 * 2.0**-48
+    for sign in (1, -1):
+        assert curved.trusts(sign * 1.49 * unit)
+        assert not curved.trusts(sign * 1.51 * unit)
+
+
+def test_slope_may_be_off_by_what_the_next_best_difference_differs_by_and_no_other():
+    """The larger the slope, the larger its error of rounding: 1 is the best of these, 1.001 the next best."""
+    slopes = {2.0**-8: 5.0, 2.0**-14: 1.0, 2.0**-20: 1.001, 2.0**-24: 5.0}
+    linear = Along([slope * step * part for step, slope in slopes.items() for part in (1, -1, 0.5, -0.5)])
+    assert linear.trusts(1.0009)
+    assert not linear.trusts(1.002)
+
+
+def test_nothing_finite_is_held_against_the_complex_step():
+    assert along(lambda s: np.nan).trusts(3.0)
+
+
+def test_best_estimate_is_the_one_with_the_least_error_entry_by_entry():
+    estimates = [np.array([1.0, 7.0]), np.array([1.5, 8.0]), np.array([3.0, 9.0])]
+    errors = [np.array([0.1, 0.3]), np.array([0.2, 0.2]), np.array([0.3, 0.1])]
+    for others, expected in enumerate([[0.1, 0.1], [0.5, 1.0], [2.0, 2.0]]):
+        best, error = _best(estimates, errors, others=others)
+        assert best.tolist() == [1.0, 9.0]
+        assert error.tolist() == expected
+
+
+def test_estimate_beside_one_that_is_not_a_number_is_not_known():
+    estimates, errors = [np.array([1.0]), np.array([np.nan])], [np.array([0.1]), np.array([np.nan])]
+    assert _best(estimates, errors, others=0)[1] == 0.1
+    assert _best(estimates, errors, others=1)[1] == np.inf
+
+
+def richardsons_table(function):
+    """Rows of extrapolated differences, and beside them what rounding adds to the error of each row."""
+    rows, roundings = [], []
+    for halving in range(7):
+        step = 2.0 ** -(6 + halving)
+        ahead, behind = function(step), function(-step)
+        row = [(ahead - behind) / (2 * step)]
+        for column, before in enumerate(rows[-1] if rows else [], start=1):
+            row.append(row[-1] + (row[-1] - before) / (4**column - 1))
+        rows.append(row)
+        roundings.append(64 * EPS * (abs(ahead) + abs(behind)) / step)
+    return rows, roundings
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        pytest.param(lambda s: math.exp(3 * s), id="smooth"),
+        pytest.param(lambda s: math.sin(200 * s), id="steep"),
+        pytest.param(lambda s: abs(s - 0.002), id="a kink"),
+        pytest.param(lambda s: float(np.float32(math.exp(s + 0.3))), id="noisy"),
+    ],
+)
+def test_difference_is_the_best_of_richardsons_table(function):
+    """Of each row the estimate that least differs from both of which it was made; of these the best, as far as the
+    two next best agree with it."""
+    rows, roundings = richardsons_table(function)
+    of_rows = []
+    for before, row, rounding in zip(rows[:-1], rows[1:], roundings[1:], strict=True):
+        made_of = zip(row[1:], row[:-1], before, strict=True)
+        errors = [rounding + max(abs(new - left), abs(new - above)) for new, left, above in made_of]
+        of_rows.append(min(zip(errors, row[1:], strict=True), key=lambda pair: pair[0]))
+    of_rows.sort(key=lambda pair: pair[0])
+    (least, best), *others = of_rows
+    slope, error = extrapolated_difference(lambda s: np.array([function(s)]))
+    assert slope == best
+    assert error == max(least, *(abs(other - best) for _, other in others[:2]))
+
+
+def test_difference_of_zero_may_be_off_by_what_underflows():
+    _, error = extrapolated_difference(lambda s: np.zeros(1))
+    assert error == 64 * np.finfo(np.float64).smallest_subnormal * 2.0**7

@@ -1,0 +1,25 @@
+"""A plugin of pytest: workers get to write down what they covered before they end.
+
+They are killed at the end otherwise, since somebody's file may hold them. One that was lost is killed here too.
+"""
+
+import contextlib
+import subprocess
+
+from oracle.subjects import remote
+
+SECONDS_TO_WRITE = 10.0
+
+
+def pytest_configure(config):
+    kill = remote.Worker.stop
+
+    def stop(worker):
+        process = worker._process
+        if process is not None and worker._gone is None:
+            process.stdin.close()  # at the end of its input a worker returns
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(SECONDS_TO_WRITE)
+        kill(worker)
+
+    remote.Worker.stop = stop
