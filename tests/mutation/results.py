@@ -37,9 +37,11 @@ killed when a test fails, and survives when none does. Those that survive change
 the reason given below, which `tests/mutation/equivalent.toml` holds; the environment `mutants` of tox fails for any
 other.
 
-The tests need no PyTorch. What runs on import is not changed (tables of constants, decorators, default arguments that
-are not plain values, the lambdas of the table of verdicts), nor are annotations, calls of len and isinstance, and the
-fixed parts of f-strings."""
+The tests need no PyTorch. Two processes ran them, for {minutes:.0f} minutes together.
+
+What runs on import is not changed (tables of constants, decorators, default arguments that are not plain values, the
+lambdas of the table of verdicts, of which tests/judge/test_verdict.py makes mutants of its own), nor are annotations,
+calls of len and isinstance, and the fixed parts of f-strings."""
 
 
 class Change(NamedTuple):
@@ -53,6 +55,7 @@ class Change(NamedTuple):
 class Mutant(NamedTuple):
     file: str
     status: str
+    seconds: float
     change: Change | None  # of a survivor
 
 
@@ -65,7 +68,8 @@ def tested() -> list[Mutant]:
         for name, code in data.exit_code_by_key.items():
             status = status_by_exit_code[code]
             change = None if status in KILLED else change_of(name, path)
-            mutants.append(Mutant(path.as_posix(), status, change))
+            seconds = data.durations_by_key.get(name, 0.0)
+            mutants.append(Mutant(path.as_posix(), status, seconds, change))
     return mutants
 
 
@@ -111,7 +115,7 @@ def counts(mutants: list[Mutant]) -> list[dict[str, str | int]]:
 
 def report(mutants: list[Mutant], listed: dict[Change, str]) -> tuple[str, dict]:
     """The report as Markdown and as what goes into JSON."""
-    mutmut = version("mutmut")
+    mutmut, minutes = version("mutmut"), sum(mutant.seconds for mutant in mutants) / 60
     of_files = counts(mutants)
     survivors = [m.change._asdict() | {"reason": listed.get(m.change)} for m in mutants if m.change]
     cells = [
@@ -121,7 +125,7 @@ def report(mutants: list[Mutant], listed: dict[Change, str]) -> tuple[str, dict]
     headers = ("file", "mutants", "killed", "survived", "share")
     parts = [
         "# Mutation testing",
-        INTRODUCTION.format(mutmut=mutmut),
+        INTRODUCTION.format(mutmut=mutmut, minutes=minutes),
         tabulate(cells, headers=headers, tablefmt="github", disable_numparse=True),
         "## What survives, and why",
     ]
@@ -129,7 +133,12 @@ def report(mutants: list[Mutant], listed: dict[Change, str]) -> tuple[str, dict]
         parts.append(reason.strip() if reason else "No reason is known:")
         changes = [s for s in survivors if s["reason"] == reason]
         parts.append("\n".join(f"- {s['function']}: `{s['was']}` → `{s['becomes']}`" for s in changes))
-    return "\n\n".join(parts) + "\n", {"mutmut": mutmut, "files": of_files, "survivors": survivors}
+    return "\n\n".join(parts) + "\n", {
+        "mutmut": mutmut,
+        "minutes": round(minutes, 1),
+        "files": of_files,
+        "survivors": survivors,
+    }
 
 
 def main() -> int:
