@@ -17,6 +17,7 @@ from oracle.judge.trial import Finding
 from oracle.judge.verdict import FAULTS, HAZARD, PRECISION_LOST, RIGHT, Evidence
 from oracle.reporting.check import DTYPE, Checked, example_of, snippet_of
 from oracle.sources.autograd import HOW_TO_INSTALL
+from oracle.subjects.conventions.recognition import UNKNOWN_NAME
 
 HEADERS = ("where", "name", "taken for", "called as", "verdict")
 RED, YELLOW, GREEN = "31", "33", "32"
@@ -50,6 +51,9 @@ def check_text(
             cause = f" [{one.cause_id}]" if one.cause_id is not None else ""
             lines = [title + coloured(one.verdict, with_colour=with_colour) + cause, *_indented(_paragraph(one))]
             parts.append("\n".join([*lines, *_example(one), *_snippet(one)]))
+    over = list(_passed_over(report))
+    if over:
+        parts.append("Not checked, though the name is that of a layer:\n" + "\n".join(f"  - {line}" for line in over))
     notes = list(_notes(shown))
     if notes and not only_wrong:
         parts.append("Worth knowing:\n" + "\n".join(f"  - {note}" for note in notes))
@@ -70,6 +74,9 @@ def check_markdown(checked: Sequence[Checked], report: dict[str, Any], remarks: 
             for lines, language in ((_example(one), "text"), (snippet_of(one).splitlines(), "python")):
                 if lines:
                     parts.append("\n".join([f"```{language}", *lines, "```"]))
+    over = list(_passed_over(report))
+    if over:
+        parts += ["## Not checked", "\n".join(f"- {_cell(line)}" for line in over)]
     notes = list(_notes(checked))
     if notes:
         parts += ["## Worth knowing", "\n".join(f"- {_cell(note)}" for note in notes)]
@@ -152,6 +159,13 @@ def _snippet(one: Checked) -> list[str]:
     if not lines:
         return []
     return [f"  to see it with NumPy alone, beside {one.file.name}:", textwrap.indent(lines, "    ")]
+
+
+def _passed_over(report: dict[str, Any]) -> Iterator[str]:
+    """What looked like a layer and was not checked; everything else that was passed over is shown by --list."""
+    for entry in report["passed_over"]:
+        if entry["reason"] != UNKNOWN_NAME:
+            yield f"{entry['name']}: {entry['reason']}"
 
 
 def _notes(checked: Iterable[Checked]) -> Iterator[str]:

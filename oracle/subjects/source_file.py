@@ -27,6 +27,7 @@ from oracle.subjects.conventions.recognition import (
     BACKWARDS,
     CALLED,
     FORWARDS,
+    UNKNOWN_NAME,
     Attempt,
     Told,
     UnknownCallingError,
@@ -246,7 +247,7 @@ class SourceFile:
             taken_for = self._taken_for.get(node.name)
             records = tuple(taken_for) if taken_for else records_known_as(name, is_class=is_class or bool(backward))
             if not records:
-                self.passed_over.append({"name": node.name, "reason": "no layer is known by this name"})
+                self.passed_over.append({"name": node.name, "reason": UNKNOWN_NAME})
                 continue
             problem = _misspelt(node, KNOWN[records[0]], self.code)
             place = self.code.place(node.lineno)

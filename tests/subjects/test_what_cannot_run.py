@@ -97,3 +97,38 @@ def test_missing_module_is_named_and_what_needs_it_too(checked):
     assert status == 1
     assert "ModuleNotFoundError: No module named 'common'" in printed.out
     assert subjects["Affine"]["cause_id"] == "undefined_name"
+
+
+def test_layer_that_updates_itself_by_an_unseen_step_is_said_not_to_be_checked(checked):
+    source = AFFINE.replace(
+        "        self.dW = np.dot(self.x.T, dout)\n", "        self.W = self.W - 0.1 * self.x.T @ dout\n"
+    )
+    relu = """
+class Relu:
+    def forward(self, x):
+        self.mask = x <= 0
+        return np.where(self.mask, 0, x)
+
+    def backward(self, dout):
+        return np.where(self.mask, 0, dout)
+"""
+    status, subjects, printed = checked(source + relu)
+    assert (status, list(subjects)) == (0, ["Relu"])
+    assert "Affine: its backward updates W itself, by a step that cannot be seen" in printed.out
+
+
+def test_function_that_wants_more_than_is_known_is_said_not_to_be_checked(checked):
+    source = (
+        AFFINE
+        + """
+def linear_forward(x, W, b, activation):
+    return x @ W + b, (x, W, b)
+
+def linear_backward(dout, cache):
+    x, W, b = cache
+    return dout @ W.T, x.T @ dout, dout.sum(axis=0)
+"""
+    )
+    status, subjects, printed = checked(source)
+    assert (status, list(subjects)) == (0, ["Affine"])
+    assert "linear_forward: it wants 4 arguments (x, W, b, activation), and 3 are known" in printed.out

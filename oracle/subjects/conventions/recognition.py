@@ -64,8 +64,16 @@ SIDES = (5, 3, 4, 6, 2)
 CALLED = ("made", "forward runs", "output fits")
 
 
+#: Why most of what a file defines is passed over.
+UNKNOWN_NAME = "no layer is known by this name"
+
+
 class UnknownCallingError(Exception):
     """Why it cannot be told how something is made or called."""
+
+
+class UnseenUpdateError(UnknownCallingError):
+    """It runs, but what it does to its parameters cannot be told from a gradient: no other way of calling helps."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,8 @@ def _best_of(module: Any, name: str, record: LayerSpec, candidates: list[Calling
     for calling in candidates:
         try:
             tried.append(_attempt(module, name, record, calling, told))
+        except UnseenUpdateError:
+            raise
         except UnknownCallingError as error:
             reasons.append(error)
     if not tried:
@@ -576,8 +586,13 @@ def _left_behind(
     held = dict(places_in(made, "self"))
     own = calling.parameters.get(name)
     rate_is_known = calling.learning_rate or "lr" in (*calling.made_from, *calling.backward_takes)
-    if own in held and own in before and not np.array_equal(held[own], before[own]) and rate_is_known:
-        return UPDATE
+    if own in held and own in before and not np.array_equal(held[own], before[own]):
+        if rate_is_known:
+            return UPDATE
+        raise UnseenUpdateError(
+            f"its backward updates {name} itself, by a step that cannot be seen: make the learning rate an argument of "
+            "backward, or an attribute called lr"
+        )
     in_attributes = [p for p in held if is_named_for_gradient(last_name(p), name, axes)]
     containers = [p for p in held if plain(container_name(p)) in CONTAINERS]
     in_containers = [p for p in containers if is_named_for(last_name(p), name, axes)]
