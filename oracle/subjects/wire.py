@@ -70,7 +70,7 @@ def receive(stream: IO[bytes]) -> Message:
         for group, described in header["arrays"].items():
             arrays[group] = {entry["name"]: _array(stream, entry) for entry in described}
         return Message(header["text"], arrays)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise BrokenMessageError(str(error)) from error
 
 

@@ -256,3 +256,9 @@ def test_exact_sums_and_products_have_no_radius():
         a, b = numbers.number(0.1), numbers.number(0.3)
         assert (a * b).radius == (a + b).radius == (a * b - b * a).radius == balls.EXACT
         assert (a / b).radius > balls.EXACT
+
+
+def test_value_beyond_float64_is_infinite_and_nothing_is_left_of_it():
+    found = of("ExpLayer", x=1000.0, dout=1.0)
+    assert found.estimate.values["y"] == np.inf
+    assert found.rest["y"] == 0
