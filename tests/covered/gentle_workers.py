@@ -6,12 +6,12 @@ They are killed at the end otherwise, since somebody's file may hold them. One t
 import contextlib
 import subprocess
 
-from oracle.subjects import remote
-
 SECONDS_TO_WRITE = 10.0
 
 
 def pytest_configure(config):
+    from oracle.subjects import remote  # not before coverage.py has started
+
     kill = remote.Worker.stop
 
     def stop(worker):
