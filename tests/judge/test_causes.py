@@ -553,7 +553,6 @@ SOMETIMES = {
     "only_at_zero": [
         altered("ExpLayer", "exp(0) = 0", y=lambda y, s: np.where(s.x == 0, 0, y)),
         altered("Sigmoid", "0 at 0", dx=lambda dx, s: np.where(s.x == 0, 0, dx)),
-        altered("MulLayer", "1 at 0", dy=lambda dy, s: np.where(s.y == 0, 1, dy)),
     ],
     "single_entry": [
         altered("Affine", "the last of db", db=but_for_the_last_entry),
