@@ -10,6 +10,7 @@ from oracle.catalog.case import Arrays
 from oracle.catalog.record import Array, LayerSpec
 from oracle.judge.trial import Finding
 from oracle.subjects.conventions.calling import CLASS, MEAN, NETWORK, SUM, UPDATE, Calling
+from oracle.subjects.conventions.network import sizes_handed
 from oracle.subjects.conventions.subject import Found
 
 #: Arrays with more entries are not written out.
@@ -116,10 +117,7 @@ class _Script:
         if calling.kind == CLASS:
             lines.append(f"    layer = {self._found.name}({', '.join(map(self._handed, calling.made_from))})")
         elif calling.kind == NETWORK:
-            weights = [v for n, v in self._arrays.items() if n in self._record.parameters and v.ndim == 2]
-            sizes: list[object] = [weights[0].shape[0], *(w.shape[1] for w in weights)]
-            if "list" in calling.made_from:
-                sizes = [sizes[0], sizes[1:-1], sizes[-1]]
+            sizes = sizes_handed(self._record, calling, self._arrays)
             lines.append(f"    layer = {self._found.name}({', '.join(map(str, sizes))})")
         if calling.kind == NETWORK or (calling.kind == CLASS and not set(calling.made_from) & set(self._names)):
             lines += [f"    {_of_layer(place)}[...] = {name}" for name, place in calling.parameters.items()]

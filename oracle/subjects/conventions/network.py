@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from oracle.subjects.in_process import NetworkInstance
 from oracle.subjects.interface import Array, SubjectError
 
 LIST = "list"
-#: What gives the gradients; where there is none of these, loss(x, t) may give (loss, gradients).
+#: What gives the gradients.
 GRADIENTS = ("gradient", "gradients", "backward", "backprop")
 #: What the last layer, the one with the loss, is called.
 LAST_LAYERS = ("last_layer", "lastLayer", "loss_layer", "lossLayer", "criterion")
@@ -42,11 +42,8 @@ class ForeignNetwork(NetworkInstance):
         self._inputs: tuple[Array, ...] | None = None
         #: Complex parameters, which have been put in the place of the network's own.
         self._replaced: dict[str, Array] = {}
-        weights = [given[a.name] for a in record.of_role("parameter") if len(a.axes) == 2]
-        sizes = [weights[0].shape[0], *(w.shape[1] for w in weights)]
-        handed = [sizes[0], sizes[1:-1], sizes[-1]] if LIST in calling.made_from else sizes
         try:
-            self._network = getattr(module, name)(*handed)
+            self._network = getattr(module, name)(*sizes_handed(record, calling, given))
             self.set_parameters(given)
         except Exception as error:
             raise SubjectError("the constructor", error) from error
@@ -77,7 +74,7 @@ class ForeignNetwork(NetworkInstance):
 
     def _forward(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
         x, t = self._inputs = tuple(inputs.values())
-        results = {"loss": self._first_output(inputs)}
+        results = {"loss": self._network.loss(x, t)}
         if "scores" in self.record.outputs:
             results["scores"] = self._network.predict(x)
         if "accuracy" in self.record.outputs:
@@ -87,10 +84,7 @@ class ForeignNetwork(NetworkInstance):
     def _backward(self, dout: Array) -> dict[str, Any]:
         if self._inputs is None:
             raise RuntimeError("gradient needs the inputs of a forward")
-        return self._read_gradients(_gradients(self._network, self.calling, self._inputs))
-
-    def _first_output(self, inputs: Mapping[str, Array]) -> Any:
-        return _loss(self._network, inputs.values())
+        return self._read_gradients(getattr(self._network, self.calling.backward)(*self._inputs))
 
     def numerical_gradient(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         if not hasattr(self._network, "numerical_gradient"):
@@ -106,8 +100,7 @@ class ForeignNetwork(NetworkInstance):
         gradients = {}
         for name in self.record.parameters:
             found = read(self.calling.gradients[name], roots)
-            axes = next(len(a.axes) for a in self.record.arguments if a.name == name)
-            is_row = axes == 1 and np.ndim(found) == 2 and np.shape(found)[0] == 1
+            is_row = len(self.record.axes_of(name)) == 1 and np.ndim(found) == 2 and np.shape(found)[0] == 1
             gradients[self.record.gradient_name(name)] = found.reshape(-1) if is_row else found
         return gradients
 
@@ -126,9 +119,7 @@ def attempts_at_network(module: Any, name: str, record: LayerSpec, *, is_tried: 
         raise UnknownCallingError(
             f"its constructor wants {len(required)} arguments ({', '.join(required)}), and {wanted} sizes are known"
         )
-    backward = next(
-        (n for n in ("gradient", "gradients", "backward", "backprop") if callable(getattr(cls, n, None))), ""
-    )
+    backward = next((n for n in GRADIENTS if callable(getattr(cls, n, None))), "")
     if not backward or not callable(getattr(cls, "loss", None)):
         raise UnknownCallingError("a network with loss(x, t) and gradient(x, t) is required")
     made_from = ("in", LIST, "out") if any("list" in plain(n) for n in required) else ("in", "hidden", "out")
@@ -142,15 +133,11 @@ def attempts_at_network(module: Any, name: str, record: LayerSpec, *, is_tried: 
         return [_attempt(module, name, record, calling, given)]
 
 
-def _loss(network: Any, given: Iterable[Array]) -> Any:
-    returned = network.loss(*given)
-    return returned[0] if isinstance(returned, tuple) else returned
-
-
-def _gradients(network: Any, calling: Calling, given: tuple[Array, ...]) -> Any:
-    if calling.backward:
-        return getattr(network, calling.backward)(*given)
-    return network.loss(*given)[1]
+def sizes_handed(record: LayerSpec, calling: Calling, parameters: Mapping[str, Array]) -> list[Any]:
+    """What the constructor is given: the sizes of input, hidden layers and output, the hidden ones in a list or not."""
+    shapes = [parameters[a.name].shape for a in record.of_role("parameter") if len(a.axes) == 2]
+    sizes = [shapes[0][0], *(shape[1] for shape in shapes)]
+    return [sizes[0], sizes[1:-1], sizes[-1]] if LIST in calling.made_from else sizes
 
 
 def _outputs(cls: type, record: LayerSpec) -> tuple[str, ...]:
@@ -159,26 +146,21 @@ def _outputs(cls: type, record: LayerSpec) -> tuple[str, ...]:
 
 
 def _attempt(module: Any, name: str, record: LayerSpec, calling: Calling, given: Arrays) -> Attempt:
-    sizes = [given.parameters[a.name].shape for a in record.of_role("parameter") if len(a.axes) == 2]
-    sides = [sizes[0][0], *(shape[1] for shape in sizes)]
-    handed = [sides[0], sides[1:-1], sides[-1]] if LIST in calling.made_from else sides
     value = None
     fits: list[bool] = []
     try:
-        network = getattr(module, name)(*handed)
+        network = getattr(module, name)(*sizes_handed(record, calling, given.parameters))
         held = dict(places_in(network, "self"))
         places = {a.name: _place_of(held, a.name, len(a.axes)) for a in record.of_role("parameter")}
         calling = replace(calling, parameters=places)
         fits.append(True)
         opened = ForeignNetwork(record, module, name, calling, given.parameters)
-        value = np.asarray(_loss(opened._network, given.inputs.values()))
+        value = np.asarray(opened._network.loss(*given.inputs.values()))
         if "scores" in calling.outputs and _gives_probabilities(opened._network, given, record):
             calling = replace(calling, outputs=tuple(o for o in calling.outputs if o != "scores"))
         fits.append(True)
-        returned = _gradients(opened._network, calling, tuple(given.inputs.values()))
-        gradients = {"returned": returned} if returned is not None else {"self": network}
-        root, holder = next(iter(gradients.items()))
-        found = dict(places_in(holder, root))
+        returned = getattr(opened._network, calling.backward)(*given.inputs.values())
+        found = dict(places_in(network, "self") if returned is None else places_in(returned, "returned"))
         of = {a.name: _gradient_of(found, record, a.name, len(a.axes)) for a in record.of_role("parameter")}
         calling = replace(calling, gradients=of)
         fits.append(True)
