@@ -20,7 +20,6 @@ NONE = ""
 #: How a loss is averaged, as a part of its name.
 AVERAGED = {"rows": "averaged over the batch", "entries": "averaged over all entries", "nothing": "summed"}
 CROSS_ENTROPIES = (*RECORDS["SoftmaxWithLoss"].known_as, "crossentropy", "categoricalcrossentropy", "crossentropyerror")
-SQUARED_ERRORS = RECORDS["IdentityWithLoss"].known_as
 BINARY_CROSS_ENTROPIES = RECORDS["SigmoidWithLoss"].known_as
 
 Scale = Callable[[ByName, Array], dict[str, Array]]
