@@ -162,12 +162,12 @@ class SourceFile:
     """
 
     def __init__(
-        self, file: str, *, definitions_only: bool, taken_for: Mapping[str, Sequence[str]] | None = None
+        self, file: str, code: Code, *, definitions_only: bool, taken_for: Mapping[str, Sequence[str]] | None = None
     ) -> None:
         self._path = Path(file).resolve()
         self._taken_for = taken_for or {}
         self.notes: list[str] = []
-        self.code = read_code(self._path)
+        self.code = code
         self._make_importable()
         self._tree = ast.parse(self.code.text, str(self._path))
         self.module = self._run_definitions() if definitions_only else self._import()

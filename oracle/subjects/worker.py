@@ -73,7 +73,7 @@ class Worker:
         self.path = str(Path(text["file"]).resolve())
         self.code = read_code(Path(self.path))
         self._file = SourceFile(
-            text["file"], definitions_only=text["definitions_only"], taken_for=dict(text["taken_for"])
+            text["file"], self.code, definitions_only=text["definitions_only"], taken_for=dict(text["taken_for"])
         )
         candidates = [asdict(candidate) for candidate in self._file.candidates]
         return Message({"candidates": candidates, "passed_over": self._file.passed_over, "notes": self._file.notes})
