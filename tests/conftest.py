@@ -2,11 +2,17 @@
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
 from oracle.cli import main
+
+# A shell hands what runs in the background (`tox &`) a Ctrl-C that is ignored, and that is inherited: the tests of an
+# interruption would wait for one that never comes.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 COMMITTED = Path(__file__).parents[1] / "reports"
 #: What somebody's file may be called, or say in an exception.

@@ -6,7 +6,7 @@ import itertools
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +29,8 @@ from oracle.subjects.in_process import implementation_of
 CASES_PER_CORNER = 10
 #: Comparisons in a step of the progress shown.
 STEP = 1000
+#: Quantities that are counts of rows: their errors are whole rows.
+COUNTED = frozenset({"accuracy"})
 
 
 def build_false_alarms(
@@ -64,9 +66,9 @@ def build_false_alarms(
         findings += result["findings"]
         for kind, counts in result["histogram"].items():
             histogram.setdefault(kind, Counter()).update(counts)
-        key = result["layer"]
-        if key not in largest or result["largest"]["margin"] > largest[key]["margin"]:
-            largest[key] = result["largest"]
+        for layer, nearest in result["largest"].items():
+            if layer not in largest or nearest["margin"] > largest[layer]["margin"]:
+                largest[layer] = nearest
         if totals["comparisons"] >= comparisons and number % len(turns) == 0:
             break
     results.close()
@@ -113,7 +115,20 @@ def examine_turn(task: tuple[str, str, int, int]) -> dict[str, Any]:
         replace(case, seed=zlib.crc32(f"{seed} {number} {dtype} {place}".encode())) for place, case in enumerate(drawn)
     ]
     found = examine(implementation_of(record), cases, dtype=dtype, required=True)
-    nearest = max(found.comparisons, key=lambda c: c.margin)
+    largest = {}
+    for layer, counted in ((name, False), (f"{name}, counted", True)):
+        compared = [c for c in found.comparisons if (c.quantity in COUNTED) is counted]
+        if compared:
+            nearest = max(compared, key=lambda c: c.margin)
+            largest[layer] = {
+                "margin": nearest.margin,
+                "quantity": nearest.quantity,
+                "pair": nearest.pair,
+                "dtype": dtype,
+                "error": nearest.error,
+                "bound": nearest.bound,
+                "case": str(nearest.case),
+            }
     return {
         "layer": name,
         "verdict": found.verdict,
@@ -125,15 +140,7 @@ def examine_turn(task: tuple[str, str, int, int]) -> dict[str, Any]:
             "cases": found.cases,
         },
         "histogram": to_margins([(name, record.outputs, found.comparisons)])["histogram"],
-        "largest": {
-            "margin": nearest.margin,
-            "quantity": nearest.quantity,
-            "pair": nearest.pair,
-            "dtype": dtype,
-            "error": nearest.error,
-            "bound": nearest.bound,
-            "case": str(nearest.case),
-        },
+        "largest": largest,
         "findings": [to_finding(name, found.verdict, finding) for finding in found.findings],
     }
 
@@ -145,8 +152,21 @@ def lines(report: dict[str, Any]) -> list[str]:
         f"Right layers: {summary['comparisons']:,} comparisons of {summary['entries']:,} entries in "
         f"{summary['cases']:,} cases; {summary['checks_run']:,} checks run; "
         f"{report['seconds']:.0f} seconds, {report['processor_seconds']:.0f} of processor time.",
-        f"False alarms: {summary['false_alarms']}. Largest margin: {summary['worst_margin']:.3g} (1 is the bound).",
+        f"False alarms: {summary['false_alarms']}. Largest margin: {summary['worst_margin']:.3g} (1 is the bound)"
+        f"{_of_a_count(report['largest'])}.",
     ]
+
+
+def _of_a_count(largest: Mapping[str, Mapping[str, Any]]) -> str:
+    """Why the largest margin is what it is where that is an accuracy; nothing otherwise."""
+    nearest = max(largest.values(), key=lambda entry: float(entry["margin"]))
+    others = [entry["margin"] for entry in largest.values() if entry["quantity"] not in COUNTED]
+    if nearest["quantity"] not in COUNTED or not others:
+        return ""
+    return (
+        f", of an {nearest['quantity']}: a count, whose bound is the number of rows with a tie, used up where each of "
+        f"them turns. Of everything else {max(others):.2g}"
+    )
 
 
 def markdown(report: dict[str, Any]) -> str:
