@@ -311,4 +311,8 @@ def _shortened(value: object) -> str:
 def _checksum(content: Mapping[str, Any]) -> str:
     """Of everything but the checksum itself."""
     others = {name: value for name, value in content.items() if name != "checksum"}
-    return hashlib.sha256(json.dumps(plain(others), sort_keys=True).encode("ascii")).hexdigest()
+    try:
+        text = json.dumps(others, sort_keys=True, allow_nan=False)
+    except ValueError:  # an infinity, which is a word in the file
+        text = json.dumps(plain(others), sort_keys=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()

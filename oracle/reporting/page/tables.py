@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -65,8 +64,10 @@ def missing(reason: str) -> Html:
 
 def exact(value: Any) -> str:
     """A value as a report has it, in which infinities and NaN are words."""
-    is_word = isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value))
-    return str(value) if is_word else json.dumps(value)
+    if isinstance(value, float):
+        # As json has it, or as a word.
+        return float.__repr__(value)
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def scientific(value: Any) -> Html:
