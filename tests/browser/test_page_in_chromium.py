@@ -75,6 +75,21 @@ def test_a_hostile_file_runs_nothing(page):
     assert "<script>alert" in page.execute_script("return document.getElementById('own').innerText")
 
 
+def test_names_in_korean_and_japanese_are_shown_as_they_are(chromium, reports, tmp_path):
+    own = (reports / "check.json").read_text(encoding="utf-8")
+    path = tmp_path / "index.html"
+    name = "시그모이드<b>層</b>"
+    report = json.loads(own)
+    report["subjects"][0] |= {"name": name, "file": "層 レイヤー.py", "cause": "계산할 수 없다 & 計算"}
+    path.write_text(build_page(tmp_path, {"check.json": json.dumps(report, ensure_ascii=False)}), encoding="utf-8")
+    load(chromium, path)
+    shown = chromium.execute_script("return document.getElementById('own').innerText")
+    assert name in shown
+    assert "層 レイヤー.py:7" in shown
+    assert chromium.execute_script("return document.querySelector('#own b')") is None
+    assert chromium.get_log("browser") == []
+
+
 def test_without_its_script_the_policy_lets_no_other_run(page):
     page.execute_script(
         "const s = document.createElement('script'); s.textContent = 'window.ran = true'; document.body.append(s);"
@@ -265,6 +280,33 @@ def test_the_page_itself_never_scrolls_sideways(page, width):
     show(page, width, "light")
     page.execute_script("document.querySelectorAll('details').forEach(each => { each.open = true; })")
     assert page.execute_script("return document.documentElement.scrollWidth") <= width
+
+
+def test_on_a_phone_no_command_is_cut_at_its_hyphens(page):
+    show(page, 390, "light")
+    cut = """
+    return Array.from(document.querySelectorAll(".word"))
+      .filter(word => word.getClientRects()[0].height > 1.9 * parseFloat(getComputedStyle(word).fontSize))
+      .map(word => word.textContent).filter(text => text.length < 20)
+    """
+    assert page.execute_script("return document.querySelectorAll('.word').length") > 20
+    assert page.execute_script(cut) == []
+
+
+def test_the_name_of_a_row_and_the_caption_stay_while_a_wide_table_scrolls(page):
+    show(page, 390, "light")
+    box = page.execute_script("return document.querySelector('#errors details[open] .scrolls')")
+    lefts = """
+    const [box, to] = arguments;
+    box.scrollLeft = to;
+    const of = (selector) => box.querySelector(selector).getBoundingClientRect().left;
+    return [box.scrollLeft, of("caption span"), of("thead th"), of("tbody th"), of("tbody td:last-child")];
+    """
+    at_first, *names, last = page.execute_script(lefts, box, 0)
+    scrolled, *names_then, last_then = page.execute_script(lefts, box, 200)
+    assert (at_first, scrolled) == (0, 200)
+    assert names_then == names
+    assert last_then == last - 200
 
 
 def test_the_dark_is_dark_and_paper_is_not(page):

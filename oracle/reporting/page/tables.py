@@ -26,13 +26,16 @@ def table(
         tag("th", column.title, scope="col", class_="number" if column.is_number else None, data_sort=_order(column))
         for column in columns
     ]
+    rows = list(rows)
     body = [tag("tr", row) for row in rows]
+    is_named = bool(rows) and rows[0][0].startswith("<th")
+    kinds = " ".join(name for name, holds in (("sortable", is_sortable), ("named", is_named)) if holds)
     inside = tag(
         "table",
-        tag("caption", caption),
+        tag("caption", tag("span", caption)),
         tag("thead", tag("tr", head)),
         tag("tbody", body),
-        class_="sortable" if is_sortable else None,
+        class_=kinds or None,
     )
     # Whoever has no mouse scrolls a box that has the focus.
     return tag("div", inside, class_="scrolls", role="region", aria_label=caption, tabindex="0")
