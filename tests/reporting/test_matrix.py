@@ -175,6 +175,16 @@ def test_the_matrix_has_every_factor_and_its_label_order_and_table_name_the_same
     assert environments <= set(generated(",".join(sections)))
 
 
+def test_reports_are_kept_where_no_environment_of_tox_is(tox_settings):
+    """tox empties the folder of an environment that it makes anew: ``tox run -r -m matrix`` would lose them all."""
+    folder = tox_settings["matrix"]["folder"]
+    sections = [name.removeprefix("testenv:") for name in tox_settings.sections()]
+    assert folder.startswith(".tox/")
+    assert Path(folder).name not in generated(",".join(sections))
+    workflow = (ROOT / ".github" / "workflows" / "matrix.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r"path: (\.tox/[\w-]+)", workflow)) == {folder}
+
+
 def test_every_environment_has_a_description_of_its_own(tox_settings):
     sections = [name for name in tox_settings.sections() if name.startswith("testenv")]
     assert len(sections) > 15
