@@ -564,7 +564,7 @@ def test_what_became_worse_is_shown_where_a_report_was_compared(contents, make_r
         assert "Vanished: Old: dW float64." in told
         [row] = table_called(shown, "Rows that are worse").find("tbody")
         assert [text_of(cell) for cell in row] == [
-            *("Affine", "dW", "float64", "ulp, backprop-numerical/worst", "4", "400", "1e+02"),
+            *("Affine", "dW", "float64", "ulp, backprop-numerical/worst", "4", "400", "100×"),
             *("✓ right", "! hazard regression"),
         ]
         assert [number(cell.get("data-value")) for cell in row[4:7]] == [4, 400, 100]

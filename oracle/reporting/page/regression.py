@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from oracle.reporting.page.html import Child, Html, paragraph, tag
-from oracle.reporting.page.tables import Column, header, missing, number, short, table
+from oracle.reporting.page.tables import Column, header, missing, number, table
 from oracle.reporting.page.verdicts import badge
 
 Report = dict[str, Any]
@@ -59,7 +59,7 @@ def _row(entry: Report) -> list[Html]:
         tag("td", entry["dtype"]),
         tag("td", measure),
         *figures,
-        missing("") if entry["ratio"] is None else short(entry["ratio"]),
+        missing("") if entry["ratio"] is None else number(entry["ratio"], f"{float(entry['ratio']):.3g}×"),
         tag("td", badge(entry["verdict_before"])),
         tag("td", badge(entry["verdict"]), " regression" if entry["is_regression"] else None),
     ]
