@@ -11,8 +11,8 @@ import pytest
 from oracle.reporting.page import build_page
 
 PAIRS = ("backprop-numerical", "backprop-autograd", "numerical-autograd")
-#: Sorting this many rows is to take less than 300 ms, until the new order is laid out. It is printed and not asserted: a
-#: busy machine takes several times as long.
+#: Sorting this many rows is to take less than 300 ms, until the new order is laid out. It is printed and not asserted:
+#: a busy machine takes several times as long.
 ROWS = 10_000
 #: A table of errors by its caption, a row each: exact values where there are some, and texts.
 READ = """
