@@ -16,7 +16,7 @@ import pytest
 from oracle.cli import main
 from oracle.reporting import graphs
 from oracle.reporting.baseline import results_of
-from oracle.reporting.page import build_page, charts, drawing, html
+from oracle.reporting.page import build_page, charts, drawing, html, tables
 from oracle.reporting.page.parts import KINDS
 from oracle.reporting.regression import differences, to_json_entry
 
@@ -215,6 +215,11 @@ def test_names_from_a_file_are_text(page, contents):
 def test_html_escapes_text_and_attributes_and_nothing_twice():
     made = html.tag("p", "<b> & \"'", html.tag("b", "1 < 2"), title='"><script>')
     assert str(made) == '<p title="&quot;&gt;&lt;script&gt;">&lt;b&gt; &amp; &quot;&#x27;<b>1 &lt; 2</b></p>'
+
+
+@pytest.mark.parametrize(("value", "text"), [(1.5e-300, "1"), ("<inf>", "<i>"), ([1, 'a<"'], "x & 'y'"), (None, "")])
+def test_a_figure_is_escaped_as_every_element_is(value, text):
+    assert tables.number(value, text) == html.tag("td", text, data_value=tables.exact(value), class_="number")
 
 
 def test_a_hostile_gradient_report_is_text_as_well(reports, tmp_path, gradients, contents):
