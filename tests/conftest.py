@@ -23,7 +23,7 @@ HOSTILE = '</td><script>alert("1")</script><img src=x onerror=alert(2)> & \'"'
 def reports(tmp_path_factory):
     """One of each kind: some layers examined here, what is committed of the others, a hostile file, made-up defects."""
     directory = tmp_path_factory.mktemp("reports")
-    for name in ("training.json", "bench_train.json", "bench_check.json"):
+    for name in ("training.json", "bench_train.json", "bench_check.json", "matrix.json"):
         shutil.copy(COMMITTED / name, directory / name)
     environment = json.loads((directory / "training.json").read_text(encoding="utf-8"))["environment"]
     for name, report in (("check.json", of_a_hostile_file()), ("kill_rate.json", of_defects())):

@@ -21,7 +21,7 @@ OPTIONS = ("save_baseline", "compare", "fail_if_worse", "all_rows")
 
 def factor(text: str) -> float:
     """A ratio larger than 1: ``10x``, ``10`` or ``1.5x``."""
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)[x×]?", text)
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)[xX×]?", text)
     if match is None or float(match[1]) <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a ratio above 1, such as 10x")
     return float(match[1])

@@ -35,7 +35,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "--cases",
         type=positive,
         metavar="N",
-        help="cases of each corner of each layer (default: 12, some 28,000 comparisons in all)",
+        help="cases of each corner of each layer (default: 12, some 38,000 comparisons in all)",
     )
     command.add_argument(
         "--truth", action="store_true", help="hold every source against truth as well, in ulp (some 20 s more)"

@@ -104,32 +104,40 @@ def to_baseline(report: Mapping[str, Any]) -> dict[str, Any]:
     return {**content, "checksum": _checksum(content)}
 
 
-def results_of(content: Mapping[str, Any], place: str) -> Results:
-    """The results in a report or a baseline. Raises InputError for one that is damaged, foreign or from the future."""
+def results_of(content: Mapping[str, Any], place: str, instead: str | None = None) -> Results:
+    """The results in a report or a baseline. Raises InputError for one that is damaged, foreign or from the future.
+
+    ``instead`` is what to do then, where it is not to save another baseline.
+    """
     try:
         return _results(content, place)
     except _Damaged as error:
-        raise InputError(f"{place}: is damaged ({error}); {_instead(content.get('of', content.get('kind')))}") from None
+        instead = instead or _instead(content.get("of", content.get("kind")))
+        raise InputError(f"{place}: is damaged ({error}); {instead}") from None
 
 
-def read_results(path: Path, *, of: str | None = None) -> Results:
+def read_results(path: Path, *, of: str | None = None, instead: str | None = None) -> Results:
     """The results in a file, of kind ``of`` where that is given. The file is left as it is, whatever is in it.
 
-    Raises InputError for a file that is not there, is damaged, is foreign, or was written by a later version.
+    ``instead`` is as in `results_of`. Raises InputError for a file that is not there, is damaged, is foreign, or was
+    written by a later version.
     """
+    what_to_do = instead or _instead(of)
     try:
         raw = path.read_bytes()
     except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file; {_instead(of)}") from error
+        raise InputError(f"{path}: no such file; {what_to_do}") from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); {_instead(of)}") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror or error}); {what_to_do}") from error
     try:
         content = json.loads(raw.decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: is damaged, it is no JSON ({error}); {_instead(of)}") from error
-    results = results_of(content if isinstance(content, dict) else {}, str(path))
+        raise InputError(f"{path}: is damaged, it is no JSON ({error}); {what_to_do}") from error
+    results = results_of(content if isinstance(content, dict) else {}, str(path), instead)
     if of is not None and results.of != of:
-        raise InputError(f"{path}: was made by oracle {results.of}, but one made by oracle {of} is required")
+        raise InputError(
+            f"{path}: was made by oracle {results.of}, but one made by oracle {of} is required; {what_to_do}"
+        )
     return results
 
 
@@ -137,7 +145,7 @@ def require_replaceable_baseline(path: Path, of: str) -> None:
     """Refuse to write over anything but an earlier baseline of the same command, whole and of a version we know."""
     if not path.exists():
         return
-    read_results(path, of=of)
+    read_results(path, of=of, instead="it was not written over; name another file, or delete this one")
     if json.loads(path.read_bytes()).get("kind") != BASELINE:
         raise InputError(f"{path}: is a report, which a baseline would replace; name another file")
 
@@ -176,7 +184,9 @@ def _results(content: Mapping[str, Any], place: str) -> Results:
     kind = content.get("kind")
     if not isinstance(kind, str) or kind not in SCHEMAS:
         what = f"of kind {_shortened(kind)}" if isinstance(kind, str) else "no report of oracle"
-        raise InputError(f"{place}: is {what}, but one of kind {' or '.join(SCHEMAS)} is required; name another file")
+        *others, last = SCHEMAS
+        known = f"{', '.join(others)} or {last}"
+        raise InputError(f"{place}: is {what}, but one of kind {known} is required; name another file")
     schema = _entry(content, "schema", int)
     if schema > SCHEMAS[kind]:
         raise InputError(
@@ -301,4 +311,8 @@ def _shortened(value: object) -> str:
 def _checksum(content: Mapping[str, Any]) -> str:
     """Of everything but the checksum itself."""
     others = {name: value for name, value in content.items() if name != "checksum"}
-    return hashlib.sha256(json.dumps(plain(others), sort_keys=True).encode("ascii")).hexdigest()
+    try:
+        text = json.dumps(others, sort_keys=True, allow_nan=False)
+    except ValueError:  # an infinity, which is a word in the file
+        text = json.dumps(plain(others), sort_keys=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()

@@ -120,7 +120,8 @@ def _tests(path: Path) -> Tests:
 def _why_missing(name: str) -> str:
     python = _interpreter(name)
     if python is not None and not _runs(python):
-        return f"its interpreter, {python}, is missing"
+        # It may have stopped where there is one: on another machine, as in a workflow.
+        return f"it left nothing, and its interpreter, {python}, is missing here"
     return "it was not run, or stopped before it left anything"
 
 
@@ -190,7 +191,8 @@ def _summary(matrix: Matrix) -> list[str]:
     lines += [f"- **{name}** is missing: {reason}" for name, reason in matrix.missing.items()]
     wrong = sum(one.is_wrong for one in matrix.environments)
     count = len(matrix.environments)
-    state = f"{wrong} of {count} environments failed" if wrong else f"{count} environments, none failed"
+    counted = f"{count} environment{'' if count == 1 else 's'}"
+    state = f"{wrong} of {counted} failed" if wrong else f"{counted}, none failed"
     untested = sum(one.tests is None for one in matrix.environments)
     tests = f"; tests not run in {untested}" if untested else ""
     return [f"{state}; {len(matrix.missing)} missing{tests}.", *(["\n".join(lines)] if lines else [])]
@@ -207,7 +209,8 @@ def _failures(one: Environment) -> list[str]:
         rest = len(one.tests.failed) - NAMED
         named = ", ".join(f"`{name}`" for name in one.tests.failed[:NAMED])
         more = f" and {rest} more" if rest > 0 else ""
-        lines.append(f"- **{one.name}** failed {len(one.tests.failed)} tests: {named}{more}")
+        failed = "1 test" if len(one.tests.failed) == 1 else f"{len(one.tests.failed)} tests"
+        lines.append(f"- **{one.name}** failed {failed}: {named}{more}")
     return lines
 
 

@@ -13,7 +13,7 @@ from oracle.data.digits import Digits
 from oracle.errors import InputError
 
 DTYPES = ("float64", "float32")
-#: Cases of each corner of each record. With twelve the whole report makes some 28,000 comparisons.
+#: Cases of each corner of each record. With twelve the whole report makes some 38,000 comparisons.
 CASES_PER_CORNER = 12
 #: Networks on real digits: samples in the batch and units of the first hidden layer as in the source material.
 SAMPLES = 3

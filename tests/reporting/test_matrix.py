@@ -1,6 +1,7 @@
 """The reports of many environments in one table: what it shows, what is missing, what failed, and what is refused."""
 
 import configparser
+import itertools
 import json
 import re
 from pathlib import Path
@@ -68,8 +69,10 @@ def test_missing_environments_are_named_with_their_interpreter(leave, run, writt
     leave("py311-notorch", make_report())
     expected = ["--expect", "py311-notorch", "py399-numpy-notorch", "py311-numpy126"]
     assert run(*expected) == 0
-    assert "- **py399-numpy-notorch** is missing: its interpreter, python3.99, is missing" in written()
+    said = "it left nothing, and its interpreter, python3.99, is missing here"
+    assert f"- **py399-numpy-notorch** is missing: {said}\n" in written()
     assert "- **py311-numpy126** is missing: it was not run" in written()
+    assert "1 environment, none failed; 2 missing; tests not run in 1." in written()
     assert "2 missing" in capsys.readouterr().out
     assert lines_of(written(), "py399-numpy-notorch")[1][-2:] == ["missing", "not run"]
     assert run(*expected, "--strict") == 1
@@ -90,7 +93,7 @@ def test_failures_come_first_and_end_with_1(leave, run, written, make_report, ma
     first, _, tables = text.partition("## Environments")
     assert "3 of 4 environments failed; 0 missing; tests not run in 2." in first
     assert "- **b** failed: Relu (backward wrong)" in first
-    assert "- **c** failed 1 tests: `tests.test_a.test_b`" in first
+    assert "- **c** failed 1 test: `tests.test_a.test_b`" in first
     assert "- **d** failed: it left no report" in first
     assert "✗ backward wrong 7" in tables
 
@@ -138,3 +141,53 @@ def test_the_workflow_runs_every_environment_that_the_table_expects():
     run = re.findall(r'environment: (\S+), python: "(\S+)"', workflow)
     assert [name for name, _ in run] == expected
     assert all(matrix._interpreter(name) == f"python{python}" for name, python in run)
+
+
+@pytest.fixture(scope="module")
+def tox_settings():
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(ROOT / "tox.ini", encoding="utf-8")
+    return settings
+
+
+def generated(names):
+    """The names that tox makes of ``py{311,312}-notorch, other``."""
+    found = []
+    for name in re.split(r",(?![^{]*})", names.replace("\\", "").replace("\n", " ")):
+        parts = [part.split(",") for part in re.split(r"[{}]", name.strip())]
+        found += ["".join(chosen) for chosen in itertools.product(*parts)]
+    return [name for name in found if name]
+
+
+def test_the_matrix_has_every_factor_and_its_label_order_and_table_name_the_same(tox_settings):
+    environments = {
+        *(f"py311-numpy{numpy}-torch213" for numpy in (126, 24)),
+        "py311-numpy126-torch23",
+        *(f"py{python}-numpy-torch213" for python in (312, 313)),
+        *(f"py{python}-numpy-notorch" for python in (311, 312, 313)),
+    }
+    gathers = tox_settings["testenv:matrix"]
+    label = tox_settings["tox"]["labels"].partition("=")[2]
+    assert set(generated(label)) == environments | {"matrix"}
+    assert set(generated(gathers["depends"])) == environments
+    assert set(gathers["commands"].partition("--expect")[2].replace("\\", "").split()) == environments
+    sections = [name.removeprefix("testenv:") for name in tox_settings.sections()]
+    assert environments <= set(generated(",".join(sections)))
+
+
+def test_reports_are_kept_where_no_environment_of_tox_is(tox_settings):
+    """tox empties the folder of an environment that it makes anew: ``tox run -r -m matrix`` would lose them all."""
+    folder = tox_settings["matrix"]["folder"]
+    sections = [name.removeprefix("testenv:") for name in tox_settings.sections()]
+    assert folder.startswith(".tox/")
+    assert Path(folder).name not in generated(",".join(sections))
+    workflow = (ROOT / ".github" / "workflows" / "matrix.yml").read_text(encoding="utf-8")
+    assert set(re.findall(r"path: (\.tox/[\w-]+)", workflow)) == {folder}
+
+
+def test_every_environment_has_a_description_of_its_own(tox_settings):
+    sections = [name for name in tox_settings.sections() if name.startswith("testenv")]
+    assert len(sections) > 15
+    described = [tox_settings[name]["description"] for name in sections]
+    assert all(described)
+    assert len(set(described)) == len(described)

@@ -15,8 +15,10 @@ import pytest
 
 from oracle.cli import main
 from oracle.reporting import graphs
-from oracle.reporting.page import build_page, charts, drawing, html
+from oracle.reporting.baseline import results_of
+from oracle.reporting.page import build_page, charts, drawing, html, tables
 from oracle.reporting.page.parts import KINDS
+from oracle.reporting.regression import differences, to_json_entry
 
 VOID = {"meta", "link", "br"}
 PAIRS = ("backprop-numerical", "backprop-autograd", "numerical-autograd")
@@ -213,6 +215,11 @@ def test_names_from_a_file_are_text(page, contents):
 def test_html_escapes_text_and_attributes_and_nothing_twice():
     made = html.tag("p", "<b> & \"'", html.tag("b", "1 < 2"), title='"><script>')
     assert str(made) == '<p title="&quot;&gt;&lt;script&gt;">&lt;b&gt; &amp; &quot;&#x27;<b>1 &lt; 2</b></p>'
+
+
+@pytest.mark.parametrize(("value", "text"), [(1.5e-300, "1"), ("<inf>", "<i>"), ([1, 'a<"'], "x & 'y'"), (None, "")])
+def test_a_figure_is_escaped_as_every_element_is(value, text):
+    assert tables.number(value, text) == html.tag("td", text, data_value=tables.exact(value), class_="number")
 
 
 def test_a_hostile_gradient_report_is_text_as_well(reports, tmp_path, gradients, contents):
@@ -510,6 +517,87 @@ def test_who_catches_which_defect_is_shown(page):
         ["two", "Affine", "✓ caught", "transposed instead of sign", "✗ missed", "✗ missed", "dtype_is_kept, runs"],
         ["three", "Affine", "✗ missed", "", "✗ missed", "✗ missed", ""],
     ]
+
+
+def test_the_matrix_of_versions_is_that_of_its_report(page, contents):
+    shown, report = section(page, "matrix"), contents["matrix.json"]
+    names = [one["name"] for one in report["environments"]]
+    environments = [[text_of(cell) for cell in row] for row in table_called(shown, "Environments").find("tbody")]
+    assert [row[:3] for row in environments] == [
+        [one["name"], one["python"], one["numpy"]] for one in report["environments"]
+    ]
+    table = table_called(shown, "Worst margin of each layer in each environment")
+    assert [text_of(head) for head in table.find("thead")[0]] == ["layer", *names]
+    told = {
+        (text_of(row[0]), name): number(cell.get("data-value"))
+        for row in table.find("tbody")
+        for name, cell in zip(names, row[1:], strict=True)
+    }
+    assert told == {(row["layer"], row["environment"]): row["margin"] for row in report["rows"]}
+
+
+def test_what_is_wrong_or_missing_in_the_matrix_is_named(contents, tmp_path):
+    report = json.loads(json.dumps(contents["matrix.json"]))
+    first, second, *_ = (one["name"] for one in report["environments"])
+    report["rows"] = [
+        {"environment": first, "layer": "Relu", "verdict": "backward wrong", "margin": 7.0},
+        {"environment": second, "layer": "Relu", "verdict": "could not run", "margin": None},
+    ]
+    report["environments"][0] |= {"verdict": None, "tests": {"passed": 1200, "failed": ["test_a"]}}
+    report["missing"] = [{"name": "py399", "reason": "its interpreter is missing"}]
+    shown = section(parse(build_page(tmp_path, {"matrix.json": json.dumps(report)})), "matrix")
+    environments = [[text_of(cell) for cell in row] for row in table_called(shown, "Environments").find("tbody")]
+    assert environments[0][-2:] == ["left no report", "1,200 passed, 1 failed"]
+    assert environments[-1][0] == "py399"
+    assert "its interpreter is missing" in environments[-1]
+    [row] = table_called(shown, "Worst margin of each layer in each environment").find("tbody")
+    assert [text_of(cell) for cell in row[:4]] == ["Relu", "7 ✗ backward wrong", "could not run", "none"]
+
+
+def test_what_became_worse_is_shown_where_a_report_was_compared(contents, make_report, make_row, tmp_path):
+    before = make_report(make_row(ulp=4), make_row("Relu", ulp=800), make_row("Old"))
+    after = make_report(make_row(ulp=400, verdict="hazard"), make_row("Relu", ulp=8), make_row("Latest"))
+    found = differences(results_of(before, "<b>.json"), results_of(after, "this run"), limit=10)
+    compared = to_json_entry(found)
+    for name, file in (("errors", "gradient_errors.json"), ("own", "check.json")):
+        report = {**contents[file], "regression": compared}
+        shown = section(parse(build_page(tmp_path, {file: json.dumps(report)})), name)
+        told = text_of(shown)
+        assert "Against <b>.json" in told
+        assert "A regression. Rows: worse 1, improved 1, unchanged none." in told
+        assert "New: Latest: dW float64." in told
+        assert "Vanished: Old: dW float64." in told
+        [row] = table_called(shown, "Rows that are worse").find("tbody")
+        assert [text_of(cell) for cell in row] == [
+            *("Affine", "dW", "float64", "ulp, backprop-numerical/worst", "4", "400", "100×"),
+            *("✓ right", "! hazard regression"),
+        ]
+        assert [number(cell.get("data-value")) for cell in row[4:7]] == [4, 400, 100]
+        assert len(table_called(shown, "Rows that are improved").find("tbody")) == 1
+        assert "Against" not in text_of(section(parse(build_page(tmp_path, {file: json.dumps(contents[file])})), name))
+
+
+def test_what_was_compared_by_bound_says_so(gradients, make_report, make_row, tmp_path):
+    before, after = make_report(make_row()), make_report(make_row(), numpy="1.26.4")
+    compared = to_json_entry(differences(results_of(before, "A"), results_of(after, "B")))
+    report = {**gradients, "regression": compared}
+    told = text_of(section(parse(build_page(tmp_path, {"gradient_errors.json": json.dumps(report)})), "errors"))
+    assert "No regression. Rows: worse none, improved none, unchanged 1. Compared by bound and verdict" in told
+    assert "NumPy 2.4.6 → 1.26.4" in told
+
+
+def test_a_damaged_report_and_its_command_are_two_words_in_the_table_of_verdicts(tmp_path):
+    tree = parse(build_page(tmp_path, {"training.json": "{"}))
+    rows = table_called(section(tree, "overview"), "The reports on this page").find("tbody")
+    told = {text_of(row[0]): text_of(row[1]) for row in rows}
+    assert told["Training"].startswith("cannot be read (it is no JSON): oracle train --out ")
+
+
+def test_a_command_keeps_its_words_and_blanks():
+    for command in ("oracle check FILE --out reports", "a  'b c' ", "", "one"):
+        element = ElementTree.fromstring(html.shell(command))
+        assert text_of(element) == command
+        assert "".join(text_of(word) for word in of_class(element, "word")) == command.replace(" ", "")
 
 
 def test_versions_and_commands_are_those_of_the_reports(page, contents):

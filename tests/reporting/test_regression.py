@@ -1,10 +1,12 @@
 """Two results held against each other: what is worse, improved, unchanged, new and vanished, and what is refused."""
 
 import json
+import re
 
 import pytest
 
 from oracle import cli
+from oracle.cli.regression import factor
 from oracle.reporting.baseline import BASELINE, SCHEMA, read_results, results_of, to_baseline
 from oracle.reporting.regression import FLOOR_ULP, NOTABLE, differences, regression_text
 from oracle.reporting.render import to_json
@@ -198,7 +200,10 @@ REFUSED = {
     "empty": (lambda report: "", "is damaged, it is no JSON"),
     "a list": (lambda report: [1, 2], "is no report of oracle"),
     "of another program": (lambda report: {"name": "package", "version": "1.0"}, "is no report of oracle"),
-    "of another kind": (lambda report: changed(report, kind="train"), "is of kind 'train'"),
+    "of another kind": (
+        lambda report: changed(report, kind="train"),
+        "is of kind 'train', but one of kind report, check or baseline is required",
+    ),
     "from the future": (lambda report: changed(report, schema=2), "was written by a later version (schema 2"),
     "a baseline from the future": (
         lambda report: changed(to_baseline(report), schema=99),
@@ -255,6 +260,11 @@ def test_a_damaged_foreign_or_future_baseline_is_refused_and_left_as_it_is(
     message = capsys.readouterr().err
     assert str(path) in message
     assert reason in message
+    # What to do: where it is to be written over, no advice to save another one there.
+    if reason.startswith("is damaged"):
+        other = "it was not written over; name another file, or delete this one"
+        assert message.endswith(f"{other if option == '--save-baseline' else '--save-baseline FILE'}\n")
+    assert re.search(r"; (\w+ )*(name|save|update) ", message)
     assert message.count("\n") == 1
     assert path.read_bytes() == raw
     assert list((tmp_path / "out").iterdir()) == []
@@ -316,7 +326,12 @@ def test_diff_refuses_what_cannot_be_compared(make_report, make_row, write, caps
     assert "cannot be read" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("ratio", ["1x", "0.5", "x", "-2x", "10y", "nan", "inf"])
+@pytest.mark.parametrize(("given", "ratio"), [("10x", 10), ("10", 10), ("1.5X", 1.5), ("2×", 2)])
+def test_a_ratio_may_be_written_with_or_without_its_sign(given, ratio):
+    assert factor(given) == ratio
+
+
+@pytest.mark.parametrize("ratio", ["", "0x", "1x", "1", "0.5", "x", "-2x", "10y", "nan", "inf", "1e3"])
 def test_a_ratio_that_is_none_is_refused(ratio, capsys):
     with pytest.raises(SystemExit) as stopped:
         cli.main(["diff", "a.json", "b.json", f"--fail-if-worse={ratio}"])

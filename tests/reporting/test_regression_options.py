@@ -2,6 +2,7 @@
 
 import json
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,6 +132,22 @@ def test_the_default_baseline_lies_in_reports(run, monkeypatch, tmp_path):
     assert run(*SMALL, "--save-baseline", "--quiet") == 0
     assert (tmp_path / "reports" / "baseline.json").is_file()
     assert run(*SMALL, "--compare", "--quiet") == 0
+
+
+def test_without_the_default_baseline_the_message_says_how_to_save_one(run, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    for command, default in ((["report"], Path("reports", "baseline.json")), (["check", "."], "oracle-baseline.json")):
+        assert cli.main([*command, "--compare"]) == 2
+        message = capsys.readouterr().err
+        assert message.startswith(f"oracle: {default}: no such file; a baseline or a report is required; save one with")
+        assert message.endswith(f"oracle {command[0]} … --save-baseline FILE\n")
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no directory that takes no file, whoever writes")
+def test_a_baseline_where_nothing_can_be_written_is_refused_before_any_work(run, monkeypatch, capsys):
+    monkeypatch.setattr(report, "examine", None)
+    assert run(*SMALL, "--save-baseline", "/proc/baseline.json") == 2
+    assert "/proc: no file can be written in this directory" in capsys.readouterr().err
 
 
 def test_what_was_not_asked_for_has_not_vanished(run, capsys):

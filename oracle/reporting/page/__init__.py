@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from oracle.judge.verdict import PRECEDENCE
-from oracle.reporting.page import gradients, others
-from oracle.reporting.page.html import Child, Html, code, disclosure, listing, paragraph, tag
+from oracle.reporting.page import gradients, others, regression
+from oracle.reporting.page.html import Child, Html, code, disclosure, listing, paragraph, shell, tag
 from oracle.reporting.page.parts import (
     BENCH_CHECK,
     BENCH_TRAIN,
     CHECK,
     GRADIENTS,
     KILL_RATE,
+    MATRIX,
     TRAINING,
     Kind,
     Part,
@@ -126,12 +127,12 @@ def _shown(part: Part, show: Show, needs: str) -> list[Child]:
 
 def _absent(part: Part, problem: str) -> Html:
     why = f"{part.kind.file} {problem}." if problem else f"There is no {part.kind.file} here yet."
-    return paragraph(why, " It is made with: ", code(part.command), class_="absent")
+    return paragraph(why, " It is made with: ", shell(part.command), class_="absent")
 
 
 def _source(part: Part) -> Html:
     command = str(_environment(part).get("command", part.command))
-    return paragraph("Read from ", code(part.kind.file), ", made with: ", code(command), class_="source")
+    return paragraph("Read from ", code(part.kind.file), ", made with: ", shell(command), class_="source")
 
 
 ERRORS_INTRO = [
@@ -170,11 +171,19 @@ KILLS_INTRO = paragraph(
     "Layers that were broken on purpose. A judge that calls correct layers right has shown little; this is what it "
     "notices, beside rules that are in common use."
 )
-OWN_INTRO = paragraph("The layers of a file that somebody else wrote.")
+OWN_INTRO = paragraph("The layers that ", shell("oracle check"), " found in your file, and what it says of each.")
+MATRIX_INTRO = paragraph(
+    "The same report with other versions of Python, NumPy and PyTorch, and without PyTorch: the worst margin of each "
+    "layer in each environment, all quantities and dtypes together. What differs along a row has drifted between "
+    "versions. ",
+    shell("tox run -m matrix"),
+    " runs them all.",
+)
 
 
 def _errors(report: dict[str, Any]) -> Child:
     return [
+        regression.against_earlier(report),
         gradients.findings(report),
         gradients.errors(report),
         gradients.checks(report),
@@ -193,6 +202,7 @@ SECTIONS: tuple[tuple[Any, ...], ...] = (
     ("step-time", "Time of a training step", BENCH_TRAIN, TIMES_INTRO, lambda r: others.times(r, "step-time-chart")),
     ("check-time", "Time of checking", BENCH_CHECK, TIMES_INTRO, lambda r: others.times(r, "check-time-chart")),
     ("kill-rate", "Planted defects", KILL_RATE, KILLS_INTRO, others.kill_rate),
+    ("matrix", "Every environment", MATRIX, MATRIX_INTRO, others.environments),
     ("own", "Your own file", CHECK, OWN_INTRO, others.own_file),
 )
 
@@ -244,7 +254,11 @@ def _summary(part: Part) -> Mapping[str, Any]:
 def _verdict_row(part: Part) -> list[Html]:
     summary = _summary(part)
     if not summary:
-        absent = [tag("td", part.problem or "not made yet: ", code(part.command)), missing(""), missing("")]
+        absent = [
+            tag("td", f"{part.problem or 'not made yet'}: ", shell(part.command), class_="command"),
+            missing(""),
+            missing(""),
+        ]
         return [header(part.kind.title), *absent]
     counted = [summary.get(key) for key in ("comparisons", "checks_run")]
     # What compared nothing has not been found right.
@@ -264,8 +278,10 @@ def _made_with(parts: Parts) -> Html:
     commands = [
         [
             header(code(part.kind.file)),
-            tag("td", code(str(known[part.kind.file]["command"]))) if part.kind.file in known else missing("absent"),
-            tag("td", code(part.command)),
+            tag("td", shell(str(known[part.kind.file]["command"])), class_="command")
+            if part.kind.file in known
+            else missing("absent"),
+            tag("td", shell(part.command), class_="command"),
         ]
         for part in parts.values()
     ]
@@ -274,11 +290,11 @@ def _made_with(parts: Parts) -> Html:
         paragraph(
             "The same command with the same seed and versions gives the same figures, times excepted. The exact value "
             "of every figure stands in the JSON files, and on this page in the attribute ",
-            code("data-value"),
+            shell("data-value"),
             " of its cell. This page is made anew by ",
-            code("oracle report"),
+            shell("oracle report"),
             ", or from the files as they are by ",
-            code("oracle report --only-page"),
+            shell("oracle report --only-page"),
             ".",
         ),
         table("Commands", (Column("file"), Column("was made with"), Column("is made with")), commands),

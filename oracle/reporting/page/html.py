@@ -55,6 +55,12 @@ def code(text: str) -> Html:
     return tag("code", text)
 
 
+def shell(command: str) -> Html:
+    """A command line. It breaks between its words: an option that is cut at its hyphens is another one."""
+    words = [tag("span", word, class_="word") for word in command.split(" ")]
+    return tag("code", words[:1], [(" ", word) for word in words[1:]])
+
+
 def paragraph(*children: Child, class_: str | None = None) -> Html:
     """A paragraph."""
     return tag("p", *children, class_=class_)

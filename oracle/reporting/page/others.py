@@ -9,9 +9,21 @@ from typing import Any
 from oracle.reporting.bench import WAYS
 from oracle.reporting.page import charts
 from oracle.reporting.page.gradients import charted, grid
-from oracle.reporting.page.html import Html, code, disclosure, listing, paragraph, tag
+from oracle.reporting.page.html import Child, Html, code, disclosure, listing, paragraph, tag
 from oracle.reporting.page.parts import as_numbers
-from oracle.reporting.page.tables import Column, count, derived, header, missing, number, scientific, short, table
+from oracle.reporting.page.regression import against_earlier
+from oracle.reporting.page.tables import (
+    Column,
+    count,
+    derived,
+    exact,
+    header,
+    missing,
+    number,
+    scientific,
+    short,
+    table,
+)
 from oracle.reporting.page.verdicts import badge
 from oracle.reporting.training import training_lines
 
@@ -234,7 +246,7 @@ def kill_rate(report: Report) -> list[Html]:
 
 def _rate(rule: str, caught: Sequence[bool]) -> list[Html]:
     bar = tag("meter", f"{sum(caught)} of {len(caught)}", min=0, max=max(len(caught), 1), value=sum(caught))
-    return [header(rule), tag("td", f"{sum(caught)} of {len(caught)}"), tag("td", bar)]
+    return [header(rule), tag("td", f"{sum(caught)} of {len(caught)}", class_="fraction"), tag("td", bar)]
 
 
 def _caught(caught: bool | None) -> Html:
@@ -253,10 +265,54 @@ def _cause(defect: Report) -> Html:
     return tag("td", code(named or "none"), " instead of ", code(expected), class_="missed")
 
 
+# --------------------------------------------------------------------------- the matrix of versions
+
+#: A column each, as they stand in the report.
+VERSIONS = ("python", "numpy", "torch", "blas")
+
+
+def environments(report: Report) -> list[Html]:
+    """What was run with which versions, and the worst margin of each layer in each."""
+    ran = report["environments"]
+    rows = [
+        [
+            header(one["name"]),
+            *(tag("td", str(one[fact] or "none")) for fact in VERSIONS),
+            tag("td", badge(one["verdict"]) if one["verdict"] else "left no report"),
+            tag("td", _tests(one["tests"])),
+        ]
+        for one in ran
+    ]
+    absent = [missing("") for _ in VERSIONS]
+    rows += [[header(one["name"]), *absent, missing(one["reason"]), missing("")] for one in report["missing"]]
+    columns = [Column(name) for name in ("environment", *VERSIONS, "verdict", "tests")]
+    margins = {(row["layer"], row["environment"]): row for row in report["rows"]}
+    layers = dict.fromkeys(row["layer"] for row in report["rows"])
+    cells = [[header(layer), *(_drift(margins.get((layer, one["name"]))) for one in ran)] for layer in layers]
+    names = (Column("layer"), *(Column(one["name"], is_number=True) for one in ran))
+    return [
+        table("Environments", columns, rows),
+        table("Worst margin of each layer in each environment", names, cells, is_sortable=True),
+    ]
+
+
+def _tests(tests: dict[str, Any] | None) -> str:
+    return "not run" if tests is None else f"{tests['passed']:,} passed, {len(tests['failed'])} failed"
+
+
+def _drift(row: Report | None) -> Html:
+    if row is None or row["margin"] is None:
+        return missing("none" if row is None else row["verdict"])
+    if row["verdict"] == "right":
+        return short(row["margin"])
+    text = f"{float(row['margin']):.2g} "
+    return tag("td", text, badge(row["verdict"]), data_value=exact(row["margin"]), class_="number")
+
+
 # --------------------------------------------------------------------------- somebody's own file
 
 
-def own_file(report: Report) -> list[Html]:
+def own_file(report: Report) -> list[Child]:
     """The layers of a file, each with its verdict; below, what is wrong and worth knowing about each."""
     columns = (
         Column("where"),
@@ -273,7 +329,7 @@ def own_file(report: Report) -> list[Html]:
         ]
         for subject in report["subjects"]
     ]
-    made = [table("Layers that were found", columns, rows, is_sortable=True)]
+    made: list[Child] = [table("Layers that were found", columns, rows, is_sortable=True), against_earlier(report)]
     made += [_subject(subject) for subject in report["subjects"] if _says_more(subject)]
     if report["passed_over"]:
         passed = [[header(code(entry["name"])), tag("td", entry["reason"])] for entry in report["passed_over"]]

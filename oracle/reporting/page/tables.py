@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from oracle.reporting.page.html import Child, Html, tag
@@ -27,13 +27,16 @@ def table(
         tag("th", column.title, scope="col", class_="number" if column.is_number else None, data_sort=_order(column))
         for column in columns
     ]
+    rows = list(rows)
     body = [tag("tr", row) for row in rows]
+    is_named = bool(rows) and rows[0][0].startswith("<th")
+    kinds = " ".join(name for name, holds in (("sortable", is_sortable), ("named", is_named)) if holds)
     inside = tag(
         "table",
-        tag("caption", caption),
+        tag("caption", tag("span", caption)),
         tag("thead", tag("tr", head)),
         tag("tbody", body),
-        class_="sortable" if is_sortable else None,
+        class_=kinds or None,
     )
     # Whoever has no mouse scrolls a box that has the focus.
     return tag("div", inside, class_="scrolls", role="region", aria_label=caption, tabindex="0")
@@ -50,7 +53,8 @@ def header(text: Child) -> Html:
 
 def number(value: Any, text: str) -> Html:
     """A figure of a report as people read it, and beside it what the report says, for machines and for sorting."""
-    return tag("td", text, data_value=exact(value), class_="number")
+    # What `tag` makes, sooner: a long page is mostly such cells.
+    return Html(f'<td data-value="{escape(exact(value))}" class="number">{escape(text)}</td>')
 
 
 def derived(value: float, text: str, how: str) -> Html:
@@ -65,8 +69,10 @@ def missing(reason: str) -> Html:
 
 def exact(value: Any) -> str:
     """A value as a report has it, in which infinities and NaN are words."""
-    is_word = isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value))
-    return str(value) if is_word else json.dumps(value)
+    if isinstance(value, float):
+        # As json has it, or as a word.
+        return float.__repr__(value)
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def scientific(value: Any) -> Html:
