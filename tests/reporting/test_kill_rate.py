@@ -127,6 +127,31 @@ def test_smallest_set(caught_by, fewest):
     assert all(set(found["checks"]) & set(checks) for checks in caught_by)
 
 
+# ----------------------------------------------------------------------------- causes that hide
+
+
+@needs_torch
+@pytest.mark.parametrize(
+    ("record", "defect", "cause_id"),
+    [
+        # Each case has a single entry, and in one the zero is that of the other input.
+        ("AddLayer", "out is wrong where x is 0", "only_at_zero"),
+        # Of one case alone, in which there are two classes: but all others would be C times as large too.
+        (
+            "MultiLayerNet relu, regression",
+            'grads["W2"] is wrong for a batch of one',
+            "only_for_a_batch_of_one",
+        ),
+        # A factor that no case refutes is one.
+        ("MultiLayerNet relu, regression", 'grads["b1"] is multiplied by C', "multiplied_by_classes"),
+        ("MultiLayerNet relu, regression", 'grads["W2"] is doubled', "doubled"),
+    ],
+)
+def test_when_it_happens_is_told_from_what_it_looks_like(record, defect, cause_id):
+    row, _ = kill_rate.examine_defect((record, f"{record}: {defect}", 0))
+    assert row["cause_named"] == row["cause_expected"] == cause_id
+
+
 # ----------------------------------------------------------------------------- the report that is committed
 
 
