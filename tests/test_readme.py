@@ -16,17 +16,29 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_excerpt_stands_in_the_report_that_is_committed():
-    excerpt = README.partition("<!-- excerpt")[2].partition("<!-- end of excerpt -->")[0]
-    rows = [line for line in excerpt.splitlines() if line.startswith(("|", "- "))]
-    # The committed one: `tox run -e report` writes another over it, without MNIST where there is none.
-    shown = subprocess.run(
-        ["git", "show", "HEAD:reports/gradient_errors.md"], cwd=ROOT, capture_output=True, text=True, encoding="utf-8"
-    )
+def committed(path):
+    """The lines of a committed file. The command that writes it writes another over it, without MNIST perhaps."""
+    shown = subprocess.run(["git", "show", f"HEAD:{path}"], cwd=ROOT, capture_output=True, text=True, encoding="utf-8")
     if shown.returncode:
         pytest.skip("this is no git checkout, so that the committed report cannot be told from a new one")
-    report = shown.stdout.splitlines()
+    return shown.stdout.splitlines()
+
+
+def excerpt(begins, ends):
+    """The rows and items of the README between two comments."""
+    between = README.partition(f"<!-- {begins}")[2].partition(f"<!-- {ends} -->")[0]
+    return [line for line in between.splitlines() if line.startswith(("|", "- "))]
+
+
+def test_the_excerpt_stands_in_the_report_that_is_committed():
+    rows, report = excerpt("excerpt", "end of excerpt"), committed("reports/gradient_errors.md")
     assert len(rows) > 10
+    assert [row for row in rows if row not in report] == []
+
+
+def test_the_kill_rate_is_that_of_the_report_that_is_committed():
+    rows, report = excerpt("kill rate", "end of kill rate"), committed("reports/kill_rate.md")
+    assert len(rows) == 3
     assert [row for row in rows if row not in report] == []
 
 

@@ -208,6 +208,37 @@ CAUSES: dict[str, Cause] = {
     "own_numerical_gradient_wrong": Cause(
         "The network's own numerical_gradient is off.", "Central differences of the loss, in float64."
     ),
+    # ------------------------------------------------------------------ the training loop
+    "targets_of_other_samples": Cause(
+        "Samples and targets do not belong together.", "Draw the indices of a batch once and take both with them."
+    ),
+    "divided_by_full_batch_size": Cause(
+        "It is divided by the size of a full batch where the batch is shorter.",
+        "The last batch of an epoch is what is left: divide by the number of its rows, len(x).",
+    ),
+    "gradient_of_an_earlier_step": Cause(
+        "It is the gradient of the step before.", "Compute it at the parameters and the batch of this step."
+    ),
+    "updated_before_the_gradient": Cause(
+        "A layer is updated before the gradient has passed through it.",
+        "The layers below then get their gradients through weights that the loss was not computed with: compute all "
+        "gradients first, then update.",
+    ),
+    "wrong_learning_rate": Cause(
+        "The step is not the gradient times the learning rate, but times another number.",
+        "A rate that decays, or that is given in two places, is a setting: say which one is meant.",
+    ),
+    "momentum_in_the_update": Cause(
+        "A part of the step before is added to the step.",
+        "That is momentum, another method than gradient descent: leave it out, or compare with that method.",
+    ),
+    "weight_decay_in_the_update": Cause(
+        "A part of the parameters themselves is subtracted in the update.",
+        "That is weight decay, a loss with a penalty: add the penalty to the loss, or leave it out.",
+    ),
+    "parameter_never_updated": Cause(
+        "A parameter is not updated.", "Go through all of params, biases included, and not through a list of names."
+    ),
     # ------------------------------------------------------------------ notes
     "result_shares_memory": Cause(
         "A result shares memory.", "Whoever writes into one changes the other; a copy would be safe (return y.copy())."

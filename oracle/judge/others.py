@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -145,13 +145,18 @@ def verdicts_of_others(subject: Subject, cases: Iterable[Case]) -> dict[str, boo
 
     A record without a backward has nothing that they check: False.
     """
-    layers = [Layer(subject, materialise(case, subject.record), case.seed) for case in cases]
+    return verdicts_at([Layer(subject, materialise(case, subject.record), case.seed) for case in cases])
+
+
+def verdicts_at(layers: Sequence[Layer]) -> dict[str, bool | None]:
+    """The same of one subject at the points given, at least one."""
     found: dict[str, bool | None] = {}
     for name, rule in RULES.items():
         if name in NEED_TORCH and not is_available():
             found[name] = None
         else:
-            found[name] = subject.record.has_backward and any(_notices(rule, layer) for layer in layers)
+            has_backward = layers[0].subject.record.has_backward
+            found[name] = has_backward and any(_notices(rule, layer) for layer in layers)
     return found
 
 

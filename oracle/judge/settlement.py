@@ -15,7 +15,7 @@ import numpy as np
 
 from oracle.catalog.case import Case, materialise
 from oracle.catalog.corners import ORDINARY
-from oracle.catalog.record import BATCH, Array, Role
+from oracle.catalog.record import BATCH, CLASSES, Array, Role
 from oracle.catalog.variants import KNOWN
 from oracle.judge.causes import CAUSES
 from oracle.judge.comparison import Comparison
@@ -114,7 +114,9 @@ def _cause(about: Sequence[Finding], cases: Sequence[Case], by_layout: set[Case]
         return Explanation("only_for_other_layouts")
     hides_in_one_row = of_all is not None and "batch_size" in str(of_all.cause_id)
     named = _circumstance(failing, [c for c in cases if not hides_in_one_row or (_rows(c) or 1) > 1])
-    if named and len(failing) > 1:
+    # A single failing case has many things that no other has; but something decides where a factor is not everywhere.
+    is_sure = len(failing) > 1 or (of_all is not None and _is_refuted(of_all, failing, cases))
+    if named and is_sure:
         return Explanation(named, _in_brackets(of_all) if of_all is not None else "")
     if of_all is not None:
         return of_all
@@ -129,6 +131,23 @@ def _cause(about: Sequence[Finding], cases: Sequence[Case], by_layout: set[Case]
         return best
     patterns = [e for finding in about for e in finding.explanations if e.cause_id is None]
     return patterns[0] if patterns else Explanation(None)
+
+
+#: Factors: the axis whose size it is; none where it is the same number in every case.
+FACTORS = {
+    **{f"{by}_batch_size{power}": BATCH for by in ("multiplied_by", "divided_by") for power in ("", "_squared")},
+    **{f"{by}_classes": CLASSES for by in ("multiplied_by", "divided_by")},
+    **dict.fromkeys(("wrong_sign", "doubled", "halved", "constant_factor"), ""),
+}
+
+
+def _is_refuted(explanation: Explanation, failing: set[Case], cases: Sequence[Case]) -> bool:
+    """Whether there is an ordinary case that passes, and in which a factor would have shown: it is not 1 there."""
+    axis = FACTORS.get(str(explanation.cause_id))
+    if axis is None:
+        return False
+    passing = [case for case in cases if case not in failing and case.corner == ORDINARY]
+    return any(not axis or (_length(case, axis) or 1) > 1 for case in passing)
 
 
 def _in_brackets(explanation: Explanation) -> str:
@@ -160,6 +179,11 @@ CIRCUMSTANCES: tuple[tuple[str, Callable[[Case], bool]], ...] = (
     ("only_when_labels_repeat", lambda case: _labels_repeat(case)),
     ("only_at_zero", lambda case: _some_input(case, PLACES["only_at_zero"])),
     ("only_beyond_30", lambda case: _some_input(case, PLACES["only_beyond_30"])),
+    # Of several inputs it may be one that decides.
+    ("only_at_zero", lambda case: _some_input(case, PLACES["only_at_zero"], 0)),
+    ("only_at_zero", lambda case: _some_input(case, PLACES["only_at_zero"], 1)),
+    ("only_beyond_30", lambda case: _some_input(case, PLACES["only_beyond_30"], 0)),
+    ("only_beyond_30", lambda case: _some_input(case, PLACES["only_beyond_30"], 1)),
 )
 
 
@@ -190,6 +214,16 @@ def _rows(case: Case) -> int | None:
     return shape[0] if BATCH in record.arguments[0].axes and shape and case.corner != "single sample" else None
 
 
+def _length(case: Case, axis: str) -> int | None:
+    """The length of a named axis; None where the case has none."""
+    shapes = dict(case.shapes)
+    for argument in KNOWN[case.record].arguments:
+        shape = shapes[argument.name]
+        if axis in argument.axes and len(argument.axes) == len(shape):
+            return int(shape[argument.axes.index(axis)])
+    return None
+
+
 def _labels_repeat(case: Case) -> bool:
     return case.targets == "labels" and any(len(set(t.reshape(-1).tolist())) < t.size for t in _drawn(case, "target"))
 
@@ -198,8 +232,10 @@ def _targets_are_soft(case: Case) -> bool:
     return case.targets in ("soft", "unnormalised") and any(np.any((t != 0) & (t != 1)) for t in _drawn(case, "target"))
 
 
-def _some_input(case: Case, applies: Callable[[Array], Array]) -> bool:
-    return any(np.any(applies(x)) for x in _drawn(case, "input"))
+def _some_input(case: Case, applies: Callable[[Array], Array], number: int | None = None) -> bool:
+    """Whether something applies to some entry of the inputs, or of the one with a number."""
+    drawn = _drawn(case, "input")
+    return any(np.any(applies(x)) for x in (drawn if number is None else drawn[number : number + 1]))
 
 
 @lru_cache(maxsize=1024)

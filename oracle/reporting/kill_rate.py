@@ -1,24 +1,30 @@
-"""The kill rate: the catalogue of planted defects before the very checks of the suite, and before others' rules."""
+"""The kill rate: the catalogue of planted defects before the very checks of the suite, and before others' rules.
+
+The judge is handed every defect by no name (`oracle.subjects.defects.renamed`): what it says is of arrays alone.
+"""
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
-from oracle.catalog.case import Case
+import numpy as np
+
+from oracle.catalog.case import Arrays, Case
 from oracle.catalog.corners import ORDINARY
 from oracle.catalog.record import LayerSpec
 from oracle.catalog.records import RECORDS
 from oracle.catalog.strategies import corners_of, generated_cases
 from oracle.judge.checks import CHECKS
 from oracle.judge.examination import RUNS, examine
-from oracle.judge.others import RULES, verdicts_of_others
+from oracle.judge.others import RULES, Layer, verdicts_at, verdicts_of_others
 from oracle.judge.verdict import RIGHT
 from oracle.reporting.environment import environment
 from oracle.reporting.parallel import processor_time, shared_out
@@ -26,7 +32,10 @@ from oracle.reporting.progress import Progress
 from oracle.reporting.report import SCHEMA
 from oracle.sources.autograd import NOT_INSTALLED, is_available
 from oracle.subjects.defects.catalogue import by_name, defects_of
+from oracle.subjects.defects.renamed import LOOP, Nameless, NamelessSubject
 from oracle.subjects.in_process import implementation_of
+from oracle.training.parity import MEANINGS, Resynchronised, TrainingSubject, resynchronise
+from oracle.training.planted import LOOP_DEFECTS, STEPS, FirstStep, Loop, Start, small_start
 
 DTYPE = "float64"
 
@@ -46,6 +55,13 @@ NETWORKS = Drawn(ordinary=5, corner=2)
 OTHERS_CASES = 3
 #: Sets of checks that are tried for the smallest one.
 MOST_SETS = 2_000_000
+#: All that can catch a defect: the checks of a layer in their order, and the comparisons of a training loop.
+ALL_CHECKS = (RUNS, *CHECKS, *MEANINGS)
+#: What defects of the training loop are listed under.
+TRAINING_LOOP = "training loop"
+
+Row = dict[str, Any]
+Counts = Mapping[str, int]
 
 
 def build_kill_rate(
@@ -59,18 +75,28 @@ def build_kill_rate(
     started, taken = time.perf_counter(), processor_time()
     chosen = [record.name for record in records]
     by_record = dict(zip(chosen, shared_out(names_of, chosen, jobs), strict=True))
-    tasks = [(record, name, seed) for record in chosen for name in by_record[record]]
+    tasks: list[Task] = [(examine_defect, (record, name, seed)) for record in chosen for name in by_record[record]]
+    loops = [number for number, defect in enumerate(LOOP_DEFECTS) if defect.record in chosen]
+    # A loop has no other reference than its twin.
+    tasks += [(examine_loop, (number, seed)) for number in loops if is_available()]
     progress.start(len(tasks))
     defects, summary = [], Counter[str]()
-    for row, counts in shared_out(examine_defect, tasks, jobs):
+    for row, counts in shared_out(_examined, tasks, jobs):
         progress.step(row["name"])
         defects.append(row)
         summary.update(counts)
-    alarms = list(shared_out(alarms_of_others, [(record, seed) for record in chosen], jobs))
+    right: list[Task] = [(alarms_of_others, (record, seed)) for record in chosen]
+    trained = list(dict.fromkeys(LOOP_DEFECTS[number].record for number in loops))
+    right += [(alarms_at_a_loop, (record, seed)) for record in trained]
+    alarms = dict(zip([*chosen, *map(in_training, trained)], shared_out(_examined, right, jobs), strict=True))
     caught = [row for row in defects if row["caught_by"]]
     named = [row for row in defects if row["caught_by"] and row["cause_named"] == row["cause_expected"]]
-    as_expected = [row for row in defects if row["verdict"] == row["verdict_expected"]]
-    skipped = [] if is_available() else [{"reason": NOT_INSTALLED, "count": len(defects)}]
+    as_expected = [row for row in defects if is_as_expected(row)]
+    skipped = []
+    if not is_available():
+        skipped.append({"reason": NOT_INSTALLED, "count": len(defects)})
+        if loops:
+            skipped.append({"reason": f"defects of the {TRAINING_LOOP}: {NOT_INSTALLED}", "count": len(loops)})
     return {
         "schema": SCHEMA,
         "kind": "kill-rate",
@@ -89,12 +115,19 @@ def build_kill_rate(
         },
         "defects": defects,
         "minimum_checks": minimum_checks([row["caught_by"] for row in caught]),
-        "false_alarms_of_others": {
-            rule: [record for record, found in zip(chosen, alarms, strict=True) if found[rule]] for rule in RULES
-        },
+        "false_alarms_of_others": {rule: [name for name, found in alarms.items() if found[rule]] for rule in RULES},
         "seconds": round(time.perf_counter() - started, 1),
         "processor_seconds": round(processor_time() - taken, 1),
     }
+
+
+#: A function of this module, and what it is called with.
+Task = tuple[Callable[[Any], Any], Any]
+
+
+def _examined(task: Task) -> Any:
+    function, argument = task
+    return function(argument)
 
 
 def names_of(record: str) -> list[str]:
@@ -102,14 +135,14 @@ def names_of(record: str) -> list[str]:
     return [defect.name for defect in defects_of(RECORDS[record])]
 
 
-def examine_defect(task: tuple[str, str, int]) -> tuple[dict[str, Any], dict[str, int]]:
+def examine_defect(task: tuple[str, str, int]) -> tuple[Row, Counts]:
     """The row of one defect, by (record, its name, seed), and how much was compared for it.
 
-    The judge is given the subject and the cases, and neither the name nor what is expected.
+    The judge is given a subject without a name and the cases, and not what is expected.
     """
     record, name, seed = task
     defect = by_name(record)[name]
-    found = examine(defect.subject(), cases_of(record, seed), dtype=DTYPE)
+    found = examine(NamelessSubject(defect.subject()), cases_of(record, seed), dtype=DTYPE)
     decisive = found.decisive
     row = {
         "name": defect.name,
@@ -128,6 +161,66 @@ def examine_defect(task: tuple[str, str, int]) -> tuple[dict[str, Any], dict[str
         "checks_run": sum(tally.cases for tally in found.tallies.values()),
     }
     return row, counts
+
+
+def examine_loop(task: tuple[int, int]) -> tuple[Row, Counts]:
+    """The row of one defect of the training loop, by (its number, seed), and how much was compared for it.
+
+    The parity is given a loop without a name, its twin and the samples, and not what is expected.
+    """
+    number, seed = task
+    defect = LOOP_DEFECTS[number]
+    record = RECORDS[defect.record]
+    start = small_start(record, seed)
+    found = held_against_its_twin(Nameless(defect.make(start), LOOP), record, start)
+    divergence = found.first_divergence
+    layer = in_training(record.name)
+    row = {
+        "name": f"{layer}: {defect.name}",
+        "layer": layer,
+        "verdict_expected": defect.verdict,
+        "verdict": divergence.verdict if divergence else RIGHT,
+        "cause_expected": defect.cause_id,
+        "cause_named": divergence.cause_id if divergence else None,
+        "caught_by": found.noticed_by,
+        "others": verdicts_at([first_step(defect.make, record, seed)]),
+        "sentence": str(divergence) if divergence else "",
+        "divergence_expected": {"step": defect.step, "kind": defect.kind, "parameter": defect.parameter},
+        "divergence": {"step": divergence.step, "kind": divergence.kind, "parameter": divergence.parameter}
+        if divergence
+        else None,
+    }
+    return row, {"comparisons": found.comparisons, "checks_run": found.steps}
+
+
+def held_against_its_twin(loop: Any, record: LayerSpec, start: Start) -> Resynchronised:
+    """The outcome of a few steps of a loop from ``start``, resynchronised with its twin at each."""
+    twin: Any = importlib.import_module("oracle.twins.training").TorchTraining
+    rate = start.learning_rate
+    beside = twin(loop.parameters(), **record.settings, learning_rate=rate, dtype=DTYPE)
+    return resynchronise(loop, record, beside, start.x, start.t, learning_rate=rate, dtype=DTYPE, steps=STEPS)
+
+
+def first_step(make: Callable[[Start], TrainingSubject], record: LayerSpec, seed: int) -> Layer:
+    """What the others' rules are asked of a loop: they check gradients, and its first step has some."""
+    given = Arrays({}, dict(small_start(record, seed).net.params), np.ones(()))
+    return Layer(FirstStep(make, record, seed), given, seed)
+
+
+def in_training(record: str) -> str:
+    """What a training loop over a network is called."""
+    return f"{record} (training)"
+
+
+def is_as_expected(row: Mapping[str, Any]) -> bool:
+    """Whether the verdict is the expected one, and of a loop also step, kind and parameter."""
+    return row["verdict"] == row["verdict_expected"] and row.get("divergence") == row.get("divergence_expected")
+
+
+def alarms_at_a_loop(task: tuple[str, int]) -> dict[str, bool | None]:
+    """The same of a right training loop over the network of a record."""
+    record, seed = task
+    return verdicts_at([first_step(Loop, RECORDS[record], seed)])
 
 
 def alarms_of_others(task: tuple[str, int]) -> dict[str, bool | None]:
@@ -195,17 +288,26 @@ def _greedy(wanted: set[frozenset[str]]) -> Iterator[str]:
 
 
 def _order(check: str) -> int:
-    return [RUNS, *CHECKS].index(check)
+    return ALL_CHECKS.index(check)
 
 
 def by_rule_and_kind(report: Mapping[str, Any]) -> dict[str, dict[str, tuple[int, int]]]:
-    """For the judge and each rule of others: (caught, all) by the verdict expected."""
-    kinds = list(dict.fromkeys(row["verdict_expected"] for row in report["defects"]))
+    """For the judge and each rule of others: (caught, all) by the verdict expected, and of the training loop."""
+    kinds = list(dict.fromkeys(map(_kind, report["defects"])))
     counted: dict[str, dict[str, tuple[int, int]]] = {}
     for who in ("this judge", *RULES):
         counted[who] = {}
         for kind in kinds:
-            rows = [row for row in report["defects"] if row["verdict_expected"] == kind]
+            rows = [row for row in report["defects"] if _kind(row) == kind]
             caught = [r for r in rows if (r["caught_by"] if who == "this judge" else r["others"][who])]
             counted[who][kind] = len(caught), len(rows)
     return counted
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+    return TRAINING_LOOP if is_of_a_loop(row) else row["verdict_expected"]
+
+
+def is_of_a_loop(row: Mapping[str, Any]) -> bool:
+    """Whether a row is that of a defect of the training loop."""
+    return "divergence" in row

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
+from oracle.judge.verdict import RIGHT
 from oracle.reporting.environment import environment, environment_table
 from oracle.reporting.report import SCHEMA
 from oracle.sources.autograd import HOW_TO_INSTALL, NOT_INSTALLED
@@ -26,7 +27,7 @@ def to_report(run: TrainingRun, *, command: str, printed: PrintedOrderRun | None
     matched, unmatched = run.predictions()
     parity = run.resynchronised
     divergence = parity.first_divergence if parity else None
-    verdict = "right" if divergence is None else "backward wrong" if divergence.kind == "gradient" else "forward wrong"
+    verdict = RIGHT if divergence is None else divergence.verdict
     return {
         "schema": SCHEMA,
         "kind": "train",
@@ -59,6 +60,7 @@ def to_report(run: TrainingRun, *, command: str, printed: PrintedOrderRun | None
                     "step": divergence.step,
                     "kind": divergence.kind,
                     "parameter": divergence.parameter,
+                    "cause_id": divergence.cause_id,
                     "sentence": str(divergence),
                 },
                 "steps": parity.steps,

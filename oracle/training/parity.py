@@ -10,8 +10,8 @@ rounding grows to is shown beside the same figure for a run that started one ulp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +19,11 @@ import numpy as np
 from oracle.catalog.case import Arrays, Case
 from oracle.catalog.record import LayerSpec
 from oracle.judge.bounds import stack_errors
+from oracle.judge.causes import CAUSES
 from oracle.judge.comparison import Comparison, compare
+from oracle.judge.verdict import BACKWARD_WRONG, FORWARD_WRONG
+from oracle.subjects.interface import SubjectError
+from oracle.training.diagnosis import Past, StepTaken, of_batch, of_forward, of_gradient, of_update
 
 Array = np.ndarray
 
@@ -69,26 +73,41 @@ class Twin(Protocol):
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first step (counted from 0) at which the subject left its twin, in what, and at which parameter."""
+    """The first step (counted from 0) at which the subject left its twin, in what, and at which parameter.
+
+    ``cause_id`` is None where the diagnosis knows of no mistake that would have made just this step.
+    """
 
     step: int
     kind: str
     parameter: str | None
     sentence: str
+    cause_id: str | None = None
+
+    @property
+    def verdict(self) -> str:
+        """The loop's own verdict: its gradients are wrong, or what it does with right ones."""
+        return BACKWARD_WRONG if self.kind == GRADIENT else FORWARD_WRONG
 
     def __str__(self) -> str:
         where = f" of {self.parameter}" if self.parameter else ""
-        return f"step {self.step}: {self.kind}{where}: {self.sentence} ({MEANINGS[self.kind]})"
+        found = f"step {self.step}: {self.kind}{where}: {self.sentence} ({MEANINGS[self.kind]})"
+        return f"{found}. {str(CAUSES[self.cause_id]).removesuffix('.')}" if self.cause_id else found
 
 
 @dataclass
 class Resynchronised:
-    """The outcome so far: the worst margin of all comparisons, and the first divergence if there is one."""
+    """The outcome so far: the worst margin of all comparisons, and the first divergence if there is one.
+
+    ``noticed_by`` are the kinds of comparison that fail at the step of the first divergence: the first of them gives it
+    its name, and the others would have noticed it too.
+    """
 
     steps: int = 0
     comparisons: int = 0
     worst_margin: float = 0.0
     first_divergence: Divergence | None = None
+    noticed_by: list[str] = field(default_factory=list)
     margins: dict[str, float] = field(default_factory=dict)
 
 
@@ -105,6 +124,7 @@ class Resynchroniser:
         # Of both sides at once: to first order a bound is proportional to eps, and the twin computes in double.
         self._eps = float(np.finfo(dtype).eps) + float(np.finfo(np.float64).eps)
         self._case = Case(record.name, str(dtype), ())
+        self._past = Past()
         self.outcome = Resynchronised()
 
     def compare_step(
@@ -115,42 +135,68 @@ class Resynchroniser:
         outcome.steps += 1
         with np.errstate(all="ignore"):
             # Infinities and NaN are compared too; the report says where the loss is no number.
-            divergence = self._divergence(number, before, seen, after)
-        if divergence is not None and outcome.first_divergence is None:
-            outcome.first_divergence = divergence
+            taken = self._taken_by_the_twin(before, seen, after)
+            divergences = list(self._divergences(number, taken))
+            if divergences and outcome.first_divergence is None:
+                first = divergences[0]
+                outcome.first_divergence = replace(first, cause_id=self._cause(first.kind, taken))
+                outcome.noticed_by = list(dict.fromkeys(divergence.kind for divergence in divergences))
+            self._past.add(taken)
 
-    def _divergence(
-        self, number: int, before: Mapping[str, Array], seen: StepSeen, after: Mapping[str, Array]
-    ) -> Divergence | None:
+    def _taken_by_the_twin(self, before: Mapping[str, Array], seen: StepSeen, after: Mapping[str, Array]) -> StepTaken:
         x, t = self._x[seen.indices], self._t[seen.indices]
-        for name, used, drawn in (("x", seen.x, x), ("t", seen.t, t)):
-            self.outcome.comparisons += 1
-            if not np.array_equal(used, drawn):
-                return Divergence(number, BATCH, None, f"{name} is not that of samples {_few(seen.indices)}")
         self._twin.set_parameters(before)
         loss, gradients = self._twin.step(x, t)
-        stepped = self._twin.parameters()
         arrays = Arrays({"x": x, "t": t}, dict(before), np.ones(()))
         bounds, opened = stack_errors(self._record, arrays, self._eps)
+        named = {name: self._record.gradient_name(name) for name in gradients}
+        return StepTaken(
+            before=before,
+            seen=seen,
+            after=after,
+            loss=loss,
+            gradients=gradients,
+            stepped=self._twin.parameters(),
+            bounds={name: bounds[quantity] for name, quantity in named.items()},
+            loss_bound=bounds["loss"],
+            left_out={name: opened[quantity] for name, quantity in named.items()},
+        )
 
-        found = self._disagreement("loss", np.asarray(seen.loss), np.asarray(loss), bounds["loss"])
+    def _divergences(self, number: int, taken: StepTaken) -> Iterator[Divergence]:
+        """Everything in which a step differs, in the order in which one follows from another."""
+        seen, before = taken.seen, taken.before
+        for name, used, data in (("x", seen.x, self._x), ("t", seen.t, self._t)):
+            self.outcome.comparisons += 1
+            if not np.array_equal(used, data[seen.indices]):
+                yield Divergence(number, BATCH, None, f"{name} is not that of samples {_few(seen.indices)}")
+        found = self._disagreement("loss", np.asarray(seen.loss), np.asarray(taken.loss), taken.loss_bound)
         if found is not None:
-            return Divergence(number, FORWARD, None, str(found))
-        for name, gradient in gradients.items():
-            quantity = self._record.gradient_name(name)
-            found = self._disagreement(quantity, seen.gradients[name], gradient, bounds[quantity], opened[quantity])
+            yield Divergence(number, FORWARD, None, str(found))
+        for name, gradient in taken.gradients.items():
+            quantity, left_out = self._record.gradient_name(name), taken.left_out[name]
+            found = self._disagreement(quantity, seen.gradients[name], gradient, taken.bounds[name], left_out)
             if found is not None:
-                return Divergence(number, GRADIENT, name, str(found))
-        for name, expected in stepped.items():
-            quantity = self._record.gradient_name(name)
+                yield Divergence(number, GRADIENT, name, str(found))
+        for name, expected in taken.stepped.items():
             # Rounding of the product, and of the subtraction, which is relative to what it is subtracted from.
-            moved = self._learning_rate * np.abs(gradients[name])
+            moved = self._learning_rate * np.abs(taken.gradients[name])
             rounding = self._eps * (np.abs(before[name].astype(np.float64)) + 2 * moved)
-            bound = self._learning_rate * bounds[quantity] + rounding
-            found = self._disagreement(name, after[name], expected, bound, opened[quantity])
+            bound = self._learning_rate * taken.bounds[name] + rounding
+            found = self._disagreement(name, taken.after[name], expected, bound, taken.left_out[name])
             if found is not None:
-                return Divergence(number, UPDATE, name, str(found))
-        return None
+                yield Divergence(number, UPDATE, name, str(found))
+
+    def _cause(self, kind: str, taken: StepTaken) -> str | None:
+        try:
+            if kind == BATCH:
+                return of_batch(taken.seen, self._x, self._t)
+            if kind == FORWARD:
+                return of_forward(taken, self._past, self._twin)
+            explain = of_gradient if kind == GRADIENT else of_update
+            return explain(self._record, taken, self._past, self._learning_rate)
+        except (SubjectError, ValueError):
+            # Arrays that do not fit together: what differs has been said, and no rule is for them.
+            return None
 
     def _disagreement(
         self, quantity: str, actual: Array, expected: Array, bound: Array, left_out: Array | None = None

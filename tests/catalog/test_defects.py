@@ -120,20 +120,6 @@ def test_right_instance_with_nothing_planted_is_right():
         assert examine(subject, cases, dtype="float64", required=True).verdict == RIGHT
 
 
-def outcome(defect):
-    """Everything that the judge says of a defect in one case."""
-    found = examine(defect.subject(), [one_case(defect.record)], dtype="float64")
-    return found.verdict, found.cause_id, [(f.check, f.evidence, f.cause_id, f.sentence) for f in found.findings]
-
-
-def test_judge_says_the_same_of_every_defect_by_another_name(quick):
-    """The judge sees arrays: neither the name nor what is expected reaches it."""
-    for record in ("softmax", "IdentityWithLoss"):
-        for number, defect in enumerate(quick[record]):
-            renamed = replace(defect, name=f"subject {number}", verdict="could not run", cause_id="raises")
-            assert outcome(renamed) == outcome(defect)
-
-
 def test_no_subject_knows_the_name_of_its_defect():
     for record in RECORDS:
         for name, defect in by_name(record).items():

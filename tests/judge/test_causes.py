@@ -17,6 +17,7 @@ from oracle.catalog.records import RECORDS
 from oracle.judge.causes import CAUSES
 from oracle.judge.examination import examine
 from oracle.subjects.in_process import InProcessSubject
+from oracle.training.planted import LOOP_DEFECTS
 
 # ----------------------------------------------------------------------------- how a subject is planted
 
@@ -901,6 +902,9 @@ REFERENCES = {
 DECISIVE = RUNNING | FACTORS | SHAPES | UPSTREAM | TERMS | SOMETIMES | DIGITS | PROPERTIES | HAZARDS
 
 #: Causes that no subject in this process can be planted with, and where they are planted.
+#: Planted in a loop, and held to step by step: tests/training/test_planted_faults.py.
+IN_A_TRAINING_LOOP = {defect.cause_id for defect in LOOP_DEFECTS} - {None}
+
 ELSEWHERE = {
     "misspelt_method": "seen by reading a file, before anything is called: tests/subjects/test_check_files.py",
     "autograd_is_off": "PyTorch is off, or a twin: test_twin_that_is_off_is_named",
@@ -969,7 +973,7 @@ def test_what_the_mistakes_are_planted_in_is_right(record, factory, examined):
 def test_every_cause_is_planted_here_or_elsewhere_for_a_reason():
     tables = [*DECISIVE, *NOTES, *REFERENCES, *ELSEWHERE]
     assert len(tables) == len(set(tables))
-    assert set(tables) == set(CAUSES)
+    assert {*tables, *IN_A_TRAINING_LOOP} == set(CAUSES)
     assert all(DECISIVE.values())
 
 

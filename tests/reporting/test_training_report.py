@@ -370,7 +370,7 @@ def test_a_wrong_loop_ends_with_1_and_says_where(tmp_path, capsys, monkeypatch, 
     assert "diverges at step 0: update of W1" in capsys.readouterr().out
     content = read(tmp_path)
     divergence = content["parity"]["resynchronised"]["first_divergence"]
-    assert divergence.keys() == {"step", "kind", "parameter", "sentence"}
+    assert divergence.keys() == {"step", "kind", "parameter", "cause_id", "sentence"}
     assert (divergence["step"], divergence["kind"], divergence["parameter"]) == (0, "update", "W1")
     assert content["summary"]["verdict"] != "right"
     assert "diverges at step 0: update of W1" in (tmp_path / "training.md").read_text(encoding="utf-8")
