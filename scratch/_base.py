@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -14,19 +15,28 @@ from scratch._inputs import Array, Shape, read_upstream
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_is_quiet = ContextVar("_is_quiet", default=False)  # within a call of what `ieee` decorates
+
 
 def ieee(function: Callable[P, R]) -> Callable[P, R]:
     """Let NaN and infinity pass as IEEE 754 says, without NumPy's floating-point warnings.
 
     Some warnings would be wrong: exp(-1000) = 0 is the right answer, and matrix products of finite numbers
     warn on some platforms. The others would name a line inside a layer; the NaN in the result says as much.
+    What is called from within, as the layers of a network are, does not enter NumPy's errstate once more.
     """
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        # A new errstate for each call: one object shared by all calls is not safe between threads.
-        with np.errstate(all="ignore"):
+        if _is_quiet.get():
             return function(*args, **kwargs)
+        outside = _is_quiet.set(True)
+        try:
+            # A new errstate for each call: one object shared by all calls is not safe between threads.
+            with np.errstate(all="ignore"):
+                return function(*args, **kwargs)
+        finally:
+            _is_quiet.reset(outside)
 
     return wrapper
 

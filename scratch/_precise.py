@@ -67,13 +67,14 @@ def sum_over_rows(rows: Array) -> Array:
 def sum_and_error(x: Array) -> tuple[Array, Array]:
     """Return S and s along the first axis: S + s is the sum of x to about twice the working precision.
 
-    x is not negative (its real part, where it is complex). sigma is a power of two above the sum, so that of
-    each entry (sigma + x) − sigma leaves the leading digits, all multiples of one number: their sum is exact.
+    x is not negative (its real part, where it is complex). sigma is above the sum, so that of each entry
+    (sigma + x) − sigma leaves the leading digits, all multiples of one number, the last place of sigma: their sum,
+    still below sigma, is exact.
 
-    Source: Rump, Ogita and Oishi, Accurate floating-point summation, part I (2008), algorithm ExtractVector.
+    Source: Rump, Ogita and Oishi, Accurate floating-point summation, part I (2008), algorithm ExtractVector, whose
+    sigma is a power of two.
     """
-    _, exponent = np.frexp(x.real.max(axis=0))
-    sigma = np.ldexp(1.0, exponent + len(x).bit_length())
+    sigma = x.real.max(axis=0) * (2.0 * len(x))
     leading = (sigma + x) - sigma
     return leading.sum(axis=0), (x - leading).sum(axis=0)
 
@@ -89,24 +90,25 @@ class Exponentials:
 
     What rounding takes from x_k − M, from R and from S is known and kept: r, rest and s. Where the result is rounded to
     float32 these are beyond its last digit, and `corrected` is False: they are then 0 and not computed.
+
+    Which class is m is kept as numbers, 0 for m and 1 for the others: NumPy multiplies faster than it chooses.
     """
 
     def __init__(self, x: Array, *, corrected: bool = True) -> None:
         # NumPy orders complex numbers by their real part first; among equals it does not matter which is M.
         M = x.max(axis=0)
         each_class = np.arange(len(x)).reshape(-1, *(1,) * M.ndim)
-        self._is_m = each_class == x.argmax(axis=0)
+        self._is_other = (each_class != x.argmax(axis=0)).astype(np.float64)
         self._corrected = corrected
         if corrected:
             self._d, self._r = two_sum(x, -M)
             self._e = np.exp(self._d)
-            self._others = self._e + self._e * self._r  # exp(d + r) to first order
-            np.copyto(self._others, 0.0, where=self._is_m)
+            self._others = (self._e + self._e * self._r) * self._is_other  # exp(d + r) to first order
             R, self._rest = sum_and_error(self._others)
         else:
             self._d = x - M
             self._e = np.exp(self._d)
-            self._others = np.where(self._is_m, 0.0, self._e)
+            self._others = self._e * self._is_other
             R, self._rest = self._others.sum(axis=0), np.zeros(())
         self._R = R + (M - M)  # + 0, or NaN where M is infinite, as IEEE says of the sum
 
@@ -116,11 +118,11 @@ class Exponentials:
         R − e_i loses nothing that the 1 before it would show; S − e_m would lose everything.
         """
         R = self._R + self._rest
-        but_i = np.where(self._is_m, R, 1 + (R - self._others))
+        but_i = self._is_other + (R - self._others)
         if not self._corrected:
             S = 1 + R
             return self._e / S, but_i / S
-        S, error = two_sum(self._R, np.ones_like(self._R))
+        S, error = two_sum(self._R, np.ones(()))
         s = (error + self._rest) / S  # the sum of all exponentials is S · (1 + s)
         return (self._e + self._e * (self._r - s)) / S, (but_i - but_i * s) / S
 

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from scratch._base import Layer, ieee
-from scratch._inputs import Array, Shape, read_array, to_array
+from scratch._inputs import Array, Shape, read_array, result_dtype, to_array
 from scratch._precise import sum_over_rows
 
 __all__ = ["Affine"]
@@ -76,7 +75,7 @@ class Affine(Layer):
         x = read_array(self._name, "x", x, complex_too=True)
         W, b = self._parameters()
         rows = self._as_rows(x, W)
-        dtype = np.result_type(x.dtype, W.dtype, b.dtype)
+        dtype = result_dtype(x.dtype, W.dtype, b.dtype)
 
         y = rows.astype(dtype, copy=False) @ W.astype(dtype, copy=False)
         y += b.astype(dtype, copy=False)

@@ -77,13 +77,13 @@ class Loss(Layer):
     _x_shape: Shape
 
     def _read(self, x: ArrayLike, t: ArrayLike) -> tuple[Array, Array]:
-        """Return x and t as (N, C) in double precision; t is a copy, x for reading only."""
+        """Return x and t as (N, C) in double precision; for reading only."""
         scores = read_scores(self._name, x)
         target, t_dtype = read_target(self._name, t, scores.shape, labels=self._accepts_labels)
         self._x_shape = scores.shape
         self._remember((), result_dtype(scores.dtype, t_dtype))
         C = scores.shape[-1]
-        return in_double(scores).reshape(-1, C), target.reshape(-1, C).copy()
+        return in_double(scores).reshape(-1, C), target.reshape(-1, C)
 
     def _rounded(self, loss: Any) -> Any:
         """Return the loss as a scalar of the result's dtype."""
@@ -140,7 +140,7 @@ class SoftmaxWithLoss(Loss):
         self._exponentials = Exponentials(x.T.copy(), corrected=self._y_dtype != np.float32)
         self._t = t.T.copy()
         minus_log_y = self._exponentials.minus_log_y()
-        return self._rounded(np.sum(weighted(self._t, minus_log_y)) / len(x))
+        return self._rounded(weighted(self._t, minus_log_y).sum() / len(x))
 
     @ieee
     def backward(self, dout: ArrayLike = 1) -> Array:
@@ -253,7 +253,7 @@ class SigmoidWithLoss(Loss):
         e = exp_minus_abs(x)
         self._y = np.where(positive, 1, e) / (1 + e)
         self._one_minus_y = np.where(positive, e, 1) / (1 + e)
-        self._t = t
+        self._t = t.copy()
 
         max_x, max_minus_x = np.where(positive, x, 0), np.where(positive, 0, -x)
         losses = weighted(1 - t, max_x) + weighted(t, max_minus_x) + log1p(e)

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from scratch._base import ieee
 from scratch._inputs import Array, read_array, read_scores, read_target
 from scratch.activations import Relu, Sigmoid
 from scratch.affine import Affine
@@ -250,6 +251,7 @@ class MultiLayerNet:
         """Return ∂loss/∂p for every parameter p by backpropagation; `loss_and_gradient` without the loss."""
         return self.loss_and_gradient(x, t)[1]
 
+    @ieee
     def loss_and_gradient(self, x: ArrayLike, t: ArrayLike) -> tuple[Any, dict[str, Array]]:
         """Return the loss and ∂loss/∂p for every parameter p by backpropagation: one forward, one backward.
 

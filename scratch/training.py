@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scratch._inputs import Array
+from scratch._inputs import Array, result_dtype
 from scratch.networks import MultiLayerNet
 
 __all__ = ["SGD", "Batches", "History", "Step", "Trainer"]
@@ -37,17 +37,21 @@ class SGD:
         if not (math.isfinite(learning_rate) and learning_rate > 0):
             raise ValueError(f"SGD: learning_rate is {learning_rate}; required: a positive, finite number")
         self.learning_rate = float(learning_rate)
-        self._steps: dict[str, Array] = {}  # memory for learning rate · gradient: large arrays are dear to allocate
+        self._new: dict[str, Array] = {}  # memory for the new parameters: large arrays are dear to allocate
 
     def update(self, params: dict[str, Array], gradients: dict[str, Array]) -> None:
         """Change every array of params in place; gradients have the same names and shapes."""
         for name, gradient in gradients.items():
-            dtype = np.result_type(gradient, self.learning_rate)
-            step = self._steps.get(name)
-            if step is None or step.shape != gradient.shape or step.dtype != dtype:
-                step = self._steps[name] = np.empty(gradient.shape, dtype)
-            parameter = params[name]
-            parameter -= np.multiply(gradient, self.learning_rate, out=step)
+            p = params[name]
+            dtype = result_dtype(p.dtype, gradient.dtype)
+            new = self._new.get(name)
+            if new is None or new.shape != gradient.shape or new.dtype != dtype:
+                new = self._new[name] = np.empty(gradient.shape, dtype)
+            np.multiply(self.learning_rate, gradient, out=new)
+            np.subtract(p, new, out=new)
+            # Written all at once: the other cores hold copies of p from the matrix products, and a subtraction in place
+            # has to take back one cache line after the other.
+            np.copyto(p, new)
 
 
 class Batches:

@@ -41,6 +41,22 @@ def test_relu_stops_a_nan_that_comes_from_above_a_negative_input():
     np.testing.assert_array_equal(relu.backward([np.nan, np.nan]), [0, np.nan])
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_relu_is_the_choice_of_its_formula_to_the_last_bit(dtype, rng):
+    """Negative zero, NaN and infinity included, in any layout."""
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 5e-324, -5e-324, 1.0], dtype)
+    x, dout = rng.choice(special, (2, 30, 40))
+    for one, other in ((x, dout), (x.T, dout.T), (x[::2, ::-3], dout[::2, ::-3])):
+        relu = Relu()
+        for actual, expected in (
+            (relu.forward(one), np.where(one <= 0, dtype(0), one)),
+            (relu.backward(other), np.where(one <= 0, dtype(0), other)),
+        ):
+            assert actual.dtype == dtype
+            np.testing.assert_array_equal(actual, expected)
+            np.testing.assert_array_equal(np.signbit(actual), np.signbit(expected))
+
+
 def test_complex_relu_is_decided_by_the_real_part():
     np.testing.assert_array_equal(Relu().forward([1 - 9j, -1 + 9j, 0 + 1j]), [1 - 9j, 0, 0])
 

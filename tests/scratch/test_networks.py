@@ -311,3 +311,25 @@ def test_one_direction_by_the_complex_step(rng):
     gradient = net.gradient(x, t)
     expected = sum(np.sum(gradient[name] * direction[name]) for name in gradient)
     assert twin.loss(x, t).imag / h == pytest.approx(expected, rel=64 * EPS)
+
+
+def test_warnings_are_silenced_once_for_all_layers(rng, monkeypatch):
+    """NumPy's errstate takes as long as a small layer; it is left again, also by way of an exception."""
+    entered = []
+
+    class Counting(np.errstate):
+        def __enter__(self):
+            entered.append(self)
+            return super().__enter__()
+
+    monkeypatch.setattr(np, "errstate", Counting)
+    net, x, t = TwoLayerNet(4, 5, 3, rng=rng), rng.standard_normal((2, 4)), [0, 2]
+    outside = np.geterr()
+    net.loss_and_gradient(x, t)
+    assert len(entered) == 1
+    with pytest.raises(ValueError, match="labels of 3 classes"):
+        net.loss_and_gradient(x, [0, 3])
+    assert len(entered) == 2
+    net.layers["Affine1"].forward(x)
+    assert len(entered) == 3
+    assert np.geterr() == outside

@@ -180,14 +180,38 @@ def test_one_sgd_serves_several_networks():
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: dtype.__name__)
 def test_sgd_allocates_once(dtype):
-    """Large arrays are dear to allocate: a step is computed in the memory of the last one, in its own dtype."""
+    """Large arrays are dear to allocate: new parameters are computed in the memory of the last ones, in their dtype."""
     optimizer, params = SGD(0.5), {"W": np.ones(3, dtype)}
     optimizer.update(params, {"W": np.ones(3, dtype)})
-    memory = optimizer._steps["W"]
+    memory = optimizer._new["W"]
     optimizer.update(params, {"W": np.full(3, 4, dtype)})
-    assert optimizer._steps["W"] is memory
+    assert optimizer._new["W"] is memory
     assert memory.dtype == dtype
-    assert memory.tolist() == [2, 2, 2]
+    assert memory.tolist() == [-1.5, -1.5, -1.5]
+    assert not np.shares_memory(memory, params["W"])
+
+
+@pytest.mark.parametrize("of_parameter", DTYPES, ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("of_gradient", DTYPES, ids=lambda dtype: dtype.__name__)
+def test_sgd_computes_in_the_wider_dtype_and_rounds_once(of_parameter, of_gradient):
+    """The difference, 2⁻³⁰, is lost where a product or a difference is rounded to float32 before its time."""
+    p, gradient = np.ones(1, of_parameter), np.ones(1, of_gradient)
+    if of_gradient == np.float64:
+        gradient += 2.0**-30
+    if of_parameter == np.float64:
+        p += 2.0**-30
+    expected = (p.astype(float) - gradient.astype(float)).astype(of_parameter)
+    SGD(1.0).update({"W": p}, {"W": gradient})
+    assert p.dtype == of_parameter
+    assert p == expected
+
+
+@pytest.mark.parametrize("gradient", [np.ones(1), np.ones(1, int)], ids=["float64", "int64"])
+def test_sgd_refuses_parameters_that_cannot_hold_the_result(gradient):
+    params = {"W": np.ones(1, int)}
+    with pytest.raises(TypeError):
+        SGD(0.5).update(params, {"W": gradient})
+    assert params["W"] == 1
 
 
 def test_sgd_leaves_the_gradients_and_parameters_without_one_alone():
