@@ -45,6 +45,9 @@ ROOTS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
 DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
 #: Words that people put around the name of a layer.
 AROUND = ("layer", "activation", "function", "module", "node", "my", "custom", "numpy", "np", "loss")
+#: A number at the end of a name is a counter (Affine1, Relu2, sigmoid_2), but for those that are established names of
+#: other functions: ReLU6 is min(max(x, 0), 6), exp2 is 2^x. An underscore before it makes it a counter again (relu_6).
+OTHER_FUNCTIONS = frozenset({"relu6", "exp2"})
 FORWARD_WORDS, BACKWARD_WORDS = (
     ("forward", "fwd", ""),
     ("backward", "bwd", "backprop", "grad", "gradient", "prime", "derivative", "deriv", "d_"),
@@ -272,6 +275,9 @@ def _readings(name: str) -> Iterator[str]:
     """A name in lower case without underscores; then without what people put around it."""
     wanted = name.lower().replace("_", "")
     yield wanted
+    words = re.findall(r"_\d+|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
+    if "".join(word.lower() for word in words if word.lower() not in AROUND) in OTHER_FUNCTIONS:
+        return
     without_number = wanted.rstrip("0123456789")
     yield without_number
     words = [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]

@@ -8,6 +8,7 @@ import pytest
 from oracle.cli import main
 from oracle.sources.autograd import is_available
 from oracle.subjects.remote import Worker
+from oracle.subjects.source_file import records_known_as
 
 SAMPLES = Path(__file__).parent / "samples"
 #: Verdicts of layers that are right; what people write loses digits near a saturated softmax.
@@ -206,3 +207,13 @@ def test_the_line_of_a_fault_is_shown(checked):
     subjects = checked(source.replace("np.sum(dout, axis=0)", "np.sum(dout, axis=1)"))
     assert subjects["Affine"]["findings"][0]["place"] == "line 25: self.db = np.sum(dout, axis=1)"
     assert "\n    line 25: self.db = np.sum(dout, axis=1)\n" in checked.out
+
+
+@pytest.mark.parametrize("name", ["Relu2", "ReLU1", "relu_2", "relu_6", "Relu10", "my_relu2", "Relu2Layer"])
+def test_a_number_at_the_end_of_a_name_is_a_counter(name):
+    assert records_known_as(name, is_class=True) == ("Relu",)
+
+
+@pytest.mark.parametrize("name", ["ReLU6", "Relu6", "relu6", "MyReLU6", "relu6_layer", "ReLU6Layer", "Exp2"])
+def test_a_number_that_makes_it_another_function_is_none(name):
+    assert records_known_as(name, is_class=True) == ()
