@@ -53,7 +53,7 @@ def check_text(
             parts.append("\n".join([*lines, *_example(one), *_snippet(one)]))
     over = list(_passed_over(report))
     if over:
-        parts.append("Not checked, though the name is that of a layer:\n" + "\n".join(f"  - {line}" for line in over))
+        parts.append("Not checked:\n" + "\n".join(f"  - {line}" for line in over))
     notes = list(_notes(shown))
     if notes and not only_wrong:
         parts.append("Worth knowing:\n" + "\n".join(f"  - {note}" for note in notes))
@@ -162,7 +162,7 @@ def _snippet(one: Checked) -> list[str]:
 
 
 def _passed_over(report: dict[str, Any]) -> Iterator[str]:
-    """What looked like a layer and was not checked; everything else that was passed over is shown by --list."""
+    """What is written like a layer and was not checked; what else was passed over is shown by --list."""
     for entry in report["passed_over"]:
         if entry["reason"] != UNKNOWN_NAME:
             yield f"{entry['name']}: {entry['reason']}"

@@ -27,6 +27,7 @@ from oracle.subjects.conventions.recognition import (
     BACKWARDS,
     CALLED,
     FORWARDS,
+    UNKNOWN_LAYER,
     UNKNOWN_NAME,
     Attempt,
     Told,
@@ -35,6 +36,7 @@ from oracle.subjects.conventions.recognition import (
     callings_of_class,
     callings_of_function,
     callings_of_functions,
+    methods_of,
     untried,
 )
 from oracle.subjects.lines import lines_of
@@ -250,11 +252,29 @@ class SourceFile:
             taken_for = self._taken_for.get(node.name)
             records = tuple(taken_for) if taken_for else records_known_as(name, is_class=is_class or bool(backward))
             if not records:
-                self.passed_over.append({"name": node.name, "reason": UNKNOWN_NAME})
+                is_layer = bool(backward) or (isinstance(node, ast.ClassDef) and self._is_layer(node))
+                reason = UNKNOWN_LAYER if is_layer else UNKNOWN_NAME
+                self.passed_over.append({"name": node.name, "reason": reason})
                 continue
             problem = _misspelt(node, KNOWN[records[0]], self.code)
             place = self.code.place(node.lineno)
             self.candidates.append(Candidate(node.name, node.lineno, place, records, backward, problem))
+
+    def _is_layer(self, node: ast.ClassDef) -> bool:
+        """Whether a class of a name that nobody knows has a forward and a backward, and means them to be called."""
+        given = getattr(self.module, node.name)
+        if not isinstance(given, type):
+            return False
+        bodies = {n.name: n.body for n in node.body if isinstance(n, ast.FunctionDef)}
+        return all(name and not _is_abstract(bodies.get(name, [])) for name in methods_of(given))
+
+
+def _is_abstract(body: list[ast.stmt]) -> bool:
+    """Whether a method does nothing but say that a subclass has it: no statement, or NotImplementedError."""
+    if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        body = body[1:] or [ast.Pass()]
+    is_raised = bool(body) and isinstance(body[0], ast.Raise) and "NotImplemented" in ast.unparse(body[0])
+    return is_raised or (bool(body) and all(isinstance(statement, ast.Pass) for statement in body))
 
 
 def records_known_as(name: str, *, is_class: bool) -> tuple[str, ...]:

@@ -76,7 +76,9 @@ def test_a_name_that_says_nothing_is_told_with_as(theirs):
 def test_without_as_it_is_passed_over_with_what_to_say(theirs, capsys):
     (theirs / "odd.py").write_text(ODD, encoding="utf-8")
     assert main(["check", f"{theirs / 'odd.py'}::Mixer"]) == 2
-    assert "no layer is known by this name; say what it is with --as" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "no layer is known by this name" in said
+    assert "say what it is with --as" in said
 
 
 def test_averaged_gradients_are_right_where_they_are_meant(theirs):

@@ -66,6 +66,8 @@ CALLED = ("made", "forward runs", "output fits")
 
 #: Why most of what a file defines is passed over.
 UNKNOWN_NAME = "no layer is known by this name"
+#: The same of what is written like a layer.
+UNKNOWN_LAYER = f"{UNKNOWN_NAME}, though it has a forward and a backward"
 
 
 class UnknownCallingError(Exception):
@@ -220,6 +222,15 @@ def callings_of_functions(
 def has_method(given: type, name: str) -> bool:
     """Whether a class has a method; every class can be called, which does not make its instances callable."""
     return any(name in vars(base) for base in given.__mro__ if base is not object)
+
+
+def methods_of(given: type) -> tuple[str, str]:
+    """The names of the methods by which a class of an unknown name is a layer; empty for what it has not.
+
+    ``loss`` is what a network has, and a loss of another form.
+    """
+    forward = next((n for n in FORWARDS if n != "loss" and has_method(given, n)), "")
+    return forward, next((n for n in BACKWARDS if has_method(given, n)), "")
 
 
 def _with_backward(calling: Calling, function: Any, record: LayerSpec, *, bound: bool = True) -> Iterator[Calling]:
