@@ -14,13 +14,14 @@ from typing import Any
 
 from tabulate import tabulate
 
+from oracle.catalog.own import OWN
 from oracle.catalog.variants import KNOWN
 from oracle.errors import InputError
 from oracle.judge.verdict import FAULTS, Evidence
 from oracle.reporting.check import Checked, check_found, to_report
 from oracle.reporting.check_text import check_text
 from oracle.reporting.render import to_json
-from oracle.subjects.conventions.recognition import Told, UnknownCallingError
+from oracle.subjects.conventions.recognition import Told, UnknownCallingError, methods_of
 from oracle.subjects.conventions.subject import ForeignSubject, Found, nearest
 from oracle.subjects.source_file import BACKWARD_WORDS, Candidate, recognise, records_known_as
 from oracle.subjects.told import known_records, told_from
@@ -138,6 +139,8 @@ def open_layer(layer: Any, taken_for: str | None, told: Told) -> tuple[ForeignSu
     base = name.removesuffix("_forward") if backward is not None else name
     is_class = not is_function or backward is not None
     records = known_records(taken_for, "taken_for") if taken_for else records_known_as(base, is_class=is_class)
+    if not records and _is_like_a_layer(layer, backward, is_function=is_function):
+        records = (OWN,)
     if not records:
         raise InputError(f"{name}: no layer is known by this name; say what it is with taken_for='affine'")
     file, line = _source(layer)
@@ -149,6 +152,13 @@ def open_layer(layer: Any, taken_for: str | None, told: Told) -> tuple[ForeignSu
     record, calling = nearest(attempts)
     subject = ForeignSubject(module, name, calling.applied_to(KNOWN[record]), calling)
     return subject, Found(name, line, candidate.place, record, calling), file
+
+
+def _is_like_a_layer(layer: Any, backward: Callable[..., Any] | None, *, is_function: bool) -> bool:
+    """Whether it has a forward and a backward, whatever it is called."""
+    if is_function:
+        return backward is not None
+    return all(methods_of(layer if isinstance(layer, type) else type(layer)))
 
 
 def _module(layer: Any, name: str, backward: Callable[..., Any] | None, *, is_function: bool) -> types.SimpleNamespace:
@@ -176,6 +186,8 @@ def _backward_of(function: Callable[..., Any]) -> Callable[..., Any] | None:
     beside = vars(sys.modules[function.__module__]) if function.__module__ in sys.modules else {}
     base = function.__name__.removesuffix("_forward")
     names = [f"{base}_{word}" for word in BACKWARD_WORDS]
+    # conv_forward_naive and conv_backward_naive.
+    names += [function.__name__.replace("forward", "backward")] if "_forward_" in function.__name__ else []
     return next((beside[name] for name in names if callable(beside.get(name))), None)
 
 

@@ -28,6 +28,7 @@ REFUSES = "refuses"
 NOT_SPECIFIC = frozenset({None, "lacks_a_property", "certificate_fails"})
 AT_A_KINK = "entries at a kink, where the derivative does not exist"
 NO_TWIN = "comparisons with autograd: PyTorch is not installed"
+UNKNOWN = "comparisons with autograd: no layer is known by this name"
 
 
 @dataclass
@@ -131,10 +132,12 @@ def examine(
 
     ``required``: corners may not be refused, and what is worth knowing about a foreign subject is a hazard;
     that is how ``scratch`` is held. Without it a corner refused with an exception is a note.
-    ``with_autograd`` is whether to ask PyTorch; by default, whether it is installed.
+    ``with_autograd`` is whether to ask PyTorch; by default, whether it is installed. It has no answer where the record
+    has no twin.
     """
     if with_autograd is None:
         with_autograd = is_available()
+    with_autograd = with_autograd and subject.record.has_twin
     result = Examination(subject, dtype, with_autograd)
     checks = checks_for(subject.record)
     ran_with: set[str] = set()
@@ -218,7 +221,7 @@ def _count(result: Examination, trial: Trial) -> None:
     _note_autograd(result, trial)
     if not result.with_autograd:
         shared = len(trial.record.outputs) + len(trial.gradients)
-        result.skipped[NO_TWIN] += 2 * shared
+        result.skipped[NO_TWIN if trial.record.has_twin else UNKNOWN] += 2 * shared
     if "numerical" in trial.estimates:
         result.methods.update(trial.estimates["numerical"].notes.values())
 

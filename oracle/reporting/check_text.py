@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 from xml.etree import ElementTree
 
+import numpy as np
 from tabulate import tabulate
 
 from oracle.judge.causes import CAUSES
@@ -175,9 +176,39 @@ def _notes(checked: Iterable[Checked]) -> Iterator[str]:
 
 
 def _not_asked(checked: Iterable[Checked]) -> list[str]:
-    """What was not compared, for want of PyTorch."""
-    if all(one.examination is None or one.examination.with_autograd for one in checked):
+    """What was not compared, for want of a name that is known or of PyTorch."""
+    asked = [one for one in checked if one.examination is not None and not one.examination.with_autograd]
+    known = [one for one in asked if one.found.spec.has_twin]
+    unknown = [one for one in asked if not one.found.spec.has_twin]
+    return [*_of_unknown_names(unknown), *(_without_pytorch() if known else [])]
+
+
+def _of_unknown_names(unknown: Sequence[Checked]) -> list[str]:
+    """What was asked of layers that nobody knows, and what would have been noticed."""
+    if not unknown:
         return []
+    noticed = [
+        c.noticed
+        for one in unknown
+        if one.examination is not None
+        for c in one.examination.comparisons
+        if c.quantity not in one.found.spec.outputs and np.isfinite(c.noticed) and c.noticed > 0
+    ]
+    names = ", ".join(one.found.name for one in unknown)
+    lines = [
+        f"Checked against their own forward: {names}. Whether forward is the right function was not asked: no layer is "
+        "known by this name (--as NAME says which it is)."
+    ]
+    if noticed:
+        median, most = float(np.median(noticed)), float(np.quantile(noticed, 0.99))
+        lines.append(
+            f"Noticed there: an error in any one entry of a gradient above {median:.1g} of the largest entry in the median "
+            f"comparison, above {most:.1g} in 99 % of them."
+        )
+    return [" ".join(lines)]
+
+
+def _without_pytorch() -> list[str]:
     return [
         "PyTorch is not installed: whether forward is the right function, and not only differentiated rightly, was not "
         f"asked ({HOW_TO_INSTALL})."

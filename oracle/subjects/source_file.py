@@ -19,15 +19,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oracle.catalog.own import OWN
 from oracle.catalog.record import LayerSpec
 from oracle.catalog.variants import KNOWN
 from oracle.subjects.conventions.calling import Calling
 from oracle.subjects.conventions.network import attempts_at_network
+from oracle.subjects.conventions.own import attempts_at_own
 from oracle.subjects.conventions.recognition import (
     BACKWARDS,
     CALLED,
     FORWARDS,
-    UNKNOWN_LAYER,
     UNKNOWN_NAME,
     Attempt,
     Told,
@@ -119,6 +120,10 @@ def recognise(module: Any, candidate: Candidate, told: Told, *, is_tried: bool =
     Raises UnknownCallingError.
     """
     given = getattr(module, candidate.name)
+    if candidate.records == (OWN,):
+        if not is_tried:
+            raise UnknownCallingError("the process ended, or did not answer in time, when it was called")
+        return attempts_at_own(module, candidate.name, given, candidate.backward, told)
     tried: list[tuple[str, Attempt]] = []
     reasons: list[str] = []
     for name in candidate.records:
@@ -252,15 +257,15 @@ class SourceFile:
             taken_for = self._taken_for.get(node.name)
             records = tuple(taken_for) if taken_for else records_known_as(name, is_class=is_class or bool(backward))
             if not records:
-                is_layer = bool(backward) or (isinstance(node, ast.ClassDef) and self._is_layer(node))
-                reason = UNKNOWN_LAYER if is_layer else UNKNOWN_NAME
-                self.passed_over.append({"name": node.name, "reason": reason})
-                continue
-            problem = _misspelt(node, KNOWN[records[0]], self.code)
+                if not (backward or (is_class and self._is_layer(node))):
+                    self.passed_over.append({"name": node.name, "reason": UNKNOWN_NAME})
+                    continue
+                records = (OWN,)
+            problem = "" if records == (OWN,) else _misspelt(node, KNOWN[records[0]], self.code)
             place = self.code.place(node.lineno)
             self.candidates.append(Candidate(node.name, node.lineno, place, records, backward, problem))
 
-    def _is_layer(self, node: ast.ClassDef) -> bool:
+    def _is_layer(self, node: ast.ClassDef | ast.FunctionDef) -> bool:
         """Whether a class of a name that nobody knows has a forward and a backward, and means them to be called."""
         given = getattr(self.module, node.name)
         if not isinstance(given, type):
@@ -314,6 +319,11 @@ def _base(name: str, words: tuple[str, ...]) -> str:
             return wanted.removesuffix(word).strip("_")
         if word and wanted.startswith(word) and wanted != word:
             return wanted.removeprefix(word).strip("_")
+    # conv_forward_naive and conv_backward_naive: the whole words alone, since a grad in the middle may mean anything.
+    parts = wanted.split("_")
+    for word in words:
+        if word in (*FORWARD_WORDS[:2], *BACKWARD_WORDS[:2]) and word in parts:
+            return "_".join(part for part in parts if part != word)
     return ""
 
 
