@@ -202,8 +202,8 @@ def _of_unknown_names(unknown: Sequence[Checked]) -> list[str]:
     if noticed:
         median, most = float(np.median(noticed)), float(np.quantile(noticed, 0.99))
         lines.append(
-            f"Noticed there: an error in any one entry of a gradient above {median:.1g} of the largest entry in the median "
-            f"comparison, above {most:.1g} in 99 % of them."
+            f"Noticed there: an error in any one entry of a gradient above {median:.1g} of the largest entry in "
+            f"the median comparison, above {most:.1g} in 99 % of them."
         )
     return [" ".join(lines)]
 

@@ -96,14 +96,14 @@ class ForeignLayer(Instance):
         return self._known["forward"]
 
     @contextmanager
-    def _seeded(self) -> Iterator[None]:
+    def _seeded(self, seed: int = SEED) -> Iterator[None]:
         """With NumPy's global generator at the same place every time, where what is random is not known."""
         if self.record.has_twin:
             yield
             return
         # The generator that people's own layers draw from: there is no other way to it.
         before = np.random.get_state()  # noqa: NPY002
-        np.random.seed(SEED)  # noqa: NPY002
+        np.random.seed(seed)  # noqa: NPY002
         try:
             yield
         finally:
@@ -133,7 +133,9 @@ class ForeignLayer(Instance):
             getattr(self._object, calling.zero_grad)()
         if not calling.backward:
             return handed["forward"]
-        returned = getattr(self._object, calling.backward)(*(handed[name] for name in calling.backward_takes))
+        # Another place than in forward: a mask that is drawn anew in backward is another one.
+        with self._seeded(SEED + 1):
+            returned = getattr(self._object, calling.backward)(*(handed[name] for name in calling.backward_takes))
         return handed["dout"] * returned if calling.times_dout else returned
 
     def _backward(self, dout: Array) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from oracle.subjects.conventions.places import (
     container_name,
     is_named_for_gradient,
     last_name,
+    numbers_in,
     places_in,
     plain,
 )
@@ -256,7 +257,7 @@ def _with_its_own_parameters(module: Any, name: str, record: str, attempt: Attem
     made = {place: np.array(values) for place, values in _held(layer)}
     layer._first_output(given.inputs)
     layer._backward(np.ones(np.shape(layer._known["output"])))
-    after = dict(_held(layer))
+    after = dict(_held(layer)) | {place: np.zeros(()) for place in numbers_in(layer._object, "self")}
     known = {calling.parameters.get(parameter) for parameter in spec.parameters}
     held = {
         _name_of(place): values.shape
@@ -313,8 +314,8 @@ def _has_gradient(place: str, values: Array, after: Mapping[str, Array], *, upda
 
 def _scalars_with_gradients(made: Any) -> tuple[str, ...]:
     """The gradients of numbers that an object holds (alpha = 0.25, dalpha): a number cannot be replaced by an array."""
-    held = vars(made) if hasattr(made, "__dict__") else {}
-    numbers = [n for n, v in held.items() if isinstance(v, (float, np.floating))]
+    numbers = [last_name(place) for place in numbers_in(made, "self")]
+    held = [*numbers, *(last_name(place) for place, _ in places_in(made, "self", depth=1))]
     return tuple(f"d{n}" for n in numbers if any(o != n and is_named_for_gradient(o, n, 0) for o in held))
 
 

@@ -30,6 +30,7 @@ from oracle.subjects.conventions.places import (
     is_named_for,
     is_named_for_gradient,
     last_name,
+    numbers_in,
     places_in,
     plain,
     read,
@@ -623,7 +624,9 @@ def _left_behind(
         for p, values in held.items()
         if values.shape == shape and p != own and (p not in before or not np.array_equal(before[p], values))
     ]
-    for found in (in_attributes, in_containers, by_index, of_parameter):
+    # A sum over too much is a number.
+    numbers = [p for p in numbers_in(made, "self") if is_named_for_gradient(last_name(p), name, axes)]
+    for found in (in_attributes, in_containers, by_index, of_parameter, numbers):
         if found:
             return found[0]
     return fresh[0] if len(fresh) == 1 else ""
