@@ -126,6 +126,10 @@ def _weighed(trial: Trial, comparison: Comparison, pair: tuple[str, str], eviden
     finite = np.isfinite(comparison.actual) and np.isfinite(comparison.expected)
     if not finite and not comparison.mismatch and trial.overflowed():
         return _overflow(trial, str(comparison), quantity, comparison)
+    if not finite and not comparison.mismatch and not trial.record.has_twin and trial.case.corner == "batch of 1":
+        # A deviation of 0 has no derivative; nobody knows whether this is one.
+        sentence = f"is not finite for a batch of one: {comparison}"
+        return Problem(Evidence.CAN_CORRUPT, sentence, quantity, comparison, "lacks_a_property")
     if trial.loses_precision_only(quantity, pair, actual, expected):
         return _loses_digits(comparison)
     lower = inside(trial, quantity, pair, actual, expected)

@@ -8,6 +8,7 @@ the shape of its input is taken. Parameters that it holds are those whose gradie
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from oracle.catalog.case import Arrays
 from oracle.catalog.own import FORMS, SIZES, own_name
 from oracle.catalog.record import Array
 from oracle.catalog.variants import KNOWN
@@ -53,6 +55,8 @@ Choice = Axes | str
 OF_A_NETWORK = ("predict", "fit", "loss", "accuracy", "add", "train_step", "train_on_batch", "evaluate")
 #: Arguments that are objects, and not arrays or numbers.
 OBJECTS = ("net", "network", "model", "layer", "layers", "optimizer", "optimiser", "activation", "loss", "fn", "func")
+#: The same where they need not be given: without them there is nothing to it.
+OF_LAYERS = ("layers", "modules", "nodes", "model", "net", "network")
 WEIGHTS = ("w", "weight", "weights", "kernel", "kernels", "filter", "filters")
 BIASES = ("b", "bias", "biases")
 VECTORS = ("gamma", "beta", "scale", "shift", "g")
@@ -68,6 +72,8 @@ SETTINGS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (("min", "low"), ("-1.0",)),
     (("max", "high", "upper"), ("1.0",)),
     (("seed",), ("0",)),
+    (("mode",), ("'train'",)),
+    (("training", "istrain", "trainflg"), ("True",)),
 )
 #: Dictionaries of settings, as the assignments of CS231n have them, by a part of the argument's name.
 DICTIONARIES: tuple[tuple[tuple[str, ...], str], ...] = (
@@ -128,7 +134,9 @@ def _why_not(furthest: Attempt | None, where: str) -> str:
         return "no layer is known by this name, and what it is to be given cannot be guessed from the names"
     if furthest.raised:
         step = ("its constructor", "its forward", "its backward", "its backward")[min(len(furthest.fits), 3)]
-        what = f"{step} raised {furthest.raised}"
+        # What a constructor raises says so already.
+        is_said = furthest.raised.startswith("the constructor")
+        what = furthest.raised if is_said else f"{step} raised {furthest.raised}"
     elif furthest.value is not None and furthest.value.dtype.kind != "f":
         what = f"its forward gives {furthest.value.dtype}, which has no derivative"
     else:
@@ -143,11 +151,12 @@ def _refuse(given: Any) -> None:
         if has:
             raise UnknownCallingError(f"it is a network or a loss by its methods ({', '.join(has)}), of no known form")
         objects = [n for n in required_arguments(given, bound=False) if plain(n) in OBJECTS]
+        objects += [n for n in inspect.signature(given).parameters if plain(n) in OF_LAYERS and n not in objects]
         if objects:
             raise UnknownCallingError(f"it is made from another object ({', '.join(objects)})")
     required = _taken_by_forward(given)
-    targets = [n for n in required[1:] if plain(n) in TARGETS or plain(n) == "y"]
-    if targets or not required:
+    others = [n for n in required[1:] if plain(n) in TARGETS or not _choices_by_name(n, FORMS[0])]
+    if others or not required:
         wants = f"({', '.join(required)})"
         raise UnknownCallingError(f"no layer is known by this name, and its forward takes {wants}: not one input")
 
@@ -178,6 +187,8 @@ def _ways(module: Any, given: Any, backward: str, axes: Axes) -> Iterator[tuple[
             handed.append(choice if isinstance(choice, str) else name)
             if not isinstance(choice, str):
                 arguments[name] = choice
+            elif choice in _shapes(axes):
+                fixed |= {axis: str(SIZES[axis][0]) for axis in axes if axis != "N"}
             elif choice == str(SIZES[last][0]) and len(SIZES[last]) > 1:
                 # It may be the size of the input, which then has no other.
                 fixed[last] = choice
@@ -204,11 +215,15 @@ def _callings(
 
 def _choices(name: str, axes: Axes) -> list[Choice]:
     """What may be handed in for an argument of that name, the likeliest first."""
-    found = _choices_by_name(name, axes)
-    return [choice for choice in found if isinstance(choice, str)] or ["2"] if name in TAKEN else found
+    known = _choices_by_name(name, axes)
+    if name in TAKEN:
+        known = [choice for choice in known if isinstance(choice, str)]
+    last = _last(axes)
+    return known or ["2", str(SIZES[last][0]), "0.5", *([] if name in TAKEN else [(last,)])]
 
 
 def _choices_by_name(name: str, axes: Axes) -> list[Choice]:
+    """The same of a name that says what it is; nothing for any other."""
     wanted = plain(name)
     is_image, last = "C" in axes, _last(axes)
     vectors: list[Choice] = [(last,), ("1", "C", "1", "1") if is_image else ("1", last)]
@@ -229,14 +244,16 @@ def _choices_by_name(name: str, axes: Axes) -> list[Choice]:
             return list(settings)
     side = str(SIZES[last][0])
     if "shape" in wanted:
-        sides = [SIZES[axis][0] for axis in axes if axis != "N"]
-        return [str(tuple(sides)), str((5, *sides))]
+        return _shapes(axes)
     if any(word in wanted for word in OF_SIZES):
         other = str(SIZES["FN" if is_image else "M"][0])
         return [other, side] if wanted.startswith(("out", "num_filters", "numfilters")) else [side, other]
-    if wanted in ("p", "q"):
-        return ["0.5", "2"]
-    return ["2", side, "0.5", *vectors]
+    return ["0.5"] if wanted == "p" else []
+
+
+def _shapes(axes: Axes) -> list[Choice]:
+    """The shape of a sample, as a constructor may want it: that of the input, which then has no other."""
+    return [str(tuple(SIZES[axis][0] for axis in axes if axis != "N"))]
 
 
 def _last(axes: Axes) -> str:
@@ -265,18 +282,19 @@ def _with_its_own_parameters(module: Any, name: str, record: str, attempt: Attem
         if place not in known and _has_gradient(place, values, after, updates="lr" in calling.backward_takes)
     }
     held = {n: shape for n, shape in held.items() if n.isidentifier() and n not in TAKEN}
+    unasked = tuple(n for n in _unasked(layer, given) if n.removeprefix("d") not in {*held, *spec.parameters})
     if not held:
-        return record, replace(attempt, calling=replace(calling, unasked=_scalars_with_gradients(layer._object)))
+        return record, replace(attempt, calling=replace(calling, unasked=unasked))
     arguments = {a.name: a.axes for a in spec.arguments}
     # Sizes that the object has are those that this input has: it was made for them, or takes whatever comes.
     widened = own_name({**arguments, **{n: tuple(map(str, shape)) for n, shape in held.items()}})
     try:
-        found = attempt_at(module, name, KNOWN[widened], _bare(calling), told)
+        found = attempt_at(module, name, KNOWN[widened], replace(_bare(calling), unasked=unasked), told)
     except UnknownCallingError:
         found = attempt
     if _runs(found) and found is not attempt:
         return widened, found
-    return record, replace(attempt, calling=replace(calling, unasked=tuple(f"d{n}" for n in held)))
+    return record, replace(attempt, calling=replace(calling, unasked=(*(f"d{n}" for n in held), *unasked)))
 
 
 def _bare(calling: Calling) -> Calling:
@@ -312,11 +330,17 @@ def _has_gradient(place: str, values: Array, after: Mapping[str, Array], *, upda
     )
 
 
-def _scalars_with_gradients(made: Any) -> tuple[str, ...]:
-    """The gradients of numbers that an object holds (alpha = 0.25, dalpha): a number cannot be replaced by an array."""
-    numbers = [last_name(place) for place in numbers_in(made, "self")]
-    held = [*numbers, *(last_name(place) for place, _ in places_in(made, "self", depth=1))]
-    return tuple(f"d{n}" for n in numbers if any(o != n and is_named_for_gradient(o, n, 0) for o in held))
+def _unasked(layer: ForeignLayer, given: Arrays) -> tuple[str, ...]:
+    """The gradients of what cannot be replaced: a number (alpha = 0.25, dalpha), or an array made by a forward."""
+    numbers = {last_name(place) for place in numbers_in(layer._object, "self")}
+    arrays = {last_name(place): values for place, values in places_in(layer._object, "self", depth=1)}
+    # An input that is kept for backward is as large as that, and a parameter is not.
+    small = {n for n, values in arrays.items() if all(values.shape != x.shape for x in given.inputs.values())}
+    return tuple(
+        f"d{n}"
+        for n in sorted(numbers | small)
+        if any(other != n and is_named_for_gradient(other, n, 0) for other in numbers | arrays.keys())
+    )
 
 
 # --------------------------------------------------------------------------- whether it can be differentiated

@@ -35,7 +35,7 @@ from oracle.subjects.conventions.places import (
     plain,
     read,
 )
-from oracle.subjects.interface import Array
+from oracle.subjects.interface import Array, SubjectError
 
 #: Names of methods, the usual ones first.
 FORWARDS = (
@@ -399,7 +399,7 @@ def attempt_at(module: Any, name: str, record: LayerSpec, calling: Calling, told
             raise
         except Exception as error:
             calling = untried(calling, record).calling
-            raised = f"{type(error).__name__}: {error}"
+            raised = str(error) if isinstance(error, SubjectError) else f"{type(error).__name__}: {error}"
             return Attempt(calling, tuple(fits), None if value is None else np.asarray(value), raised=raised)
     return Attempt(calling, tuple(fits), np.asarray(value), is_own_slope)
 

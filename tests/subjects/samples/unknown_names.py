@@ -312,13 +312,12 @@ def conv_backward_naive(dout, cache):
     F, _, HH, WW = w.shape
     padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)))
     dpadded, dw = np.zeros(padded.shape), np.zeros(w.shape)
-    for f in range(F):
-        for i in range(dout.shape[2]):
-            for j in range(dout.shape[3]):
-                rows, columns = slice(i * stride, i * stride + HH), slice(j * stride, j * stride + WW)
-                upstream = dout[:, f, i, j][:, None, None, None]
-                dw[f] += (padded[:, :, rows, columns] * upstream).sum(axis=0)
-                dpadded[:, :, rows, columns] += w[f] * upstream
+    for i in range(dout.shape[2]):
+        for j in range(dout.shape[3]):
+            rows, columns = slice(i * stride, i * stride + HH), slice(j * stride, j * stride + WW)
+            upstream = dout[:, :, i, j]
+            dw += np.tensordot(upstream, padded[:, :, rows, columns], axes=(0, 0))
+            dpadded[:, :, rows, columns] += np.tensordot(upstream, w, axes=(1, 0))
     dx = dpadded[:, :, pad : pad + x.shape[2], pad : pad + x.shape[3]]
     return dx, dw, dout.sum(axis=(0, 2, 3))
 
