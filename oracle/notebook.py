@@ -7,11 +7,13 @@ import html
 import inspect
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tabulate import tabulate
 
 from oracle.catalog.own import OWN
@@ -19,7 +21,7 @@ from oracle.catalog.variants import KNOWN
 from oracle.errors import InputError
 from oracle.judge.verdict import FAULTS, Evidence
 from oracle.reporting.check import Checked, check_found, to_report
-from oracle.reporting.check_text import check_text
+from oracle.reporting.check_text import check_text, not_asked
 from oracle.reporting.render import to_json
 from oracle.subjects.conventions.recognition import Told, UnknownCallingError, methods_of
 from oracle.subjects.conventions.subject import ForeignSubject, Found, nearest
@@ -103,9 +105,21 @@ class CheckResult:
         ]
         table = tabulate(rows, headers=("check", "cases", "result"), tablefmt="unsafehtml")
         title = f"{html.escape(self.name)}: {html.escape(self.verdict)}"
-        return f"<h4>{title}</h4>\n<p>{html.escape(self.cause)}</p>\n{table}"
+        not_known = "".join(f"\n<p>{html.escape(sentence)}</p>" for sentence in not_asked([self._checked]))
+        return f"<h4>{title}</h4>\n<p>{html.escape(self.cause)}</p>{not_known}\n{table}"
 
 
+@contextmanager
+def _generator_kept() -> Iterator[None]:
+    """NumPy's global generator goes on afterwards where it was: it is seeded before calls into what nobody knows."""
+    before = np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
+@_generator_kept()
 def check_layer(
     layer: Any,
     *,
@@ -130,6 +144,7 @@ def check_layer(
     return CheckResult(check_found(subject, found, file, seed=seed), seed)
 
 
+@_generator_kept()
 def open_layer(layer: Any, taken_for: str | None, told: Told) -> tuple[ForeignSubject, Found, Path]:
     """A layer as a subject, what it was found to be, and the file that it stands in. Raises InputError."""
     is_function = inspect.isfunction(layer)

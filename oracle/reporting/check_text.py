@@ -58,7 +58,7 @@ def check_text(
     notes = list(_notes(shown))
     if notes and not only_wrong:
         parts.append("Worth knowing:\n" + "\n".join(f"  - {note}" for note in notes))
-    parts += _not_asked(checked)
+    parts += not_asked(checked)
     parts.append(_summary(report, with_colour=with_colour))
     return "\n\n".join(parts)
 
@@ -66,7 +66,7 @@ def check_text(
 def check_markdown(checked: Sequence[Checked], report: dict[str, Any], remarks: Iterable[str]) -> str:
     """The same in Markdown."""
     rows = [[_cell(value) for value in row] for row in _rows(checked)]
-    parts = ["# Layers checked", _summary(report), *_not_asked(checked), *remarks]
+    parts = ["# Layers checked", _summary(report), *not_asked(checked), *remarks]
     parts.append(tabulate(rows, headers=HEADERS, tablefmt="github", disable_numparse=True))
     for one in checked:
         if one.verdict != RIGHT:
@@ -175,7 +175,7 @@ def _notes(checked: Iterable[Checked]) -> Iterator[str]:
             yield f"{one.found.name}: {note}"
 
 
-def _not_asked(checked: Iterable[Checked]) -> list[str]:
+def not_asked(checked: Iterable[Checked]) -> list[str]:
     """What was not compared, for want of a name that is known or of PyTorch."""
     asked = [one for one in checked if one.examination is not None and not one.examination.with_autograd]
     known = [one for one in asked if one.found.spec.has_twin]

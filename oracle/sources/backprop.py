@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from oracle.sources.estimate import Array, Estimate
+from oracle.sources.numerical import quiet
 from oracle.subjects.interface import Handle, Reply, Subject, SubjectError
 
 #: How far, relative to themselves, arguments are moved to see what rounding does: sixteen units in the last place; and
@@ -44,8 +45,9 @@ def shaken(
             values = np.array(values, np.float64)
             return values * (1 + size * rng.uniform(-1, 1, size=values.shape))
 
-        handle = subject.open({name: near(values) for name, values in parameters.items()})
-        return handle.step({name: near(values) for name, values in inputs.items()}, near(dout))
+        with quiet():
+            handle = subject.open({name: near(values) for name, values in parameters.items()})
+            return handle.step({name: near(values) for name, values in inputs.items()}, near(dout))
 
     try:
         still, again = gradients(0.0), gradients(0.0)

@@ -324,3 +324,4 @@ def test_gradient_of_a_parameter_that_cannot_be_replaced_is_said_not_to_be_asked
     result = check_layer(Leaky)
     assert result.verdict == "right"
     assert "dalpha not asked" in str(result)
+    assert "Whether forward is the right function was not asked" in result._repr_html_()

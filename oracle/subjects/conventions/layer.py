@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -54,8 +53,8 @@ class ForeignLayer(Instance):
 
     def _make(self) -> None:
         try:
-            with self._seeded():
-                self._object = self._made()
+            self._seed(SEED)
+            self._object = self._made()
         except Exception as error:
             raise SubjectError("the constructor", error) from error
 
@@ -91,23 +90,15 @@ class ForeignLayer(Instance):
         first = np.asarray(next(iter(inputs.values())))
         self._rows = len(first) if first.ndim > 1 else 1
         forward = getattr(self._object, self.calling.forward)
-        with self._seeded():
-            self._known["forward"] = forward(*(handed_in(name, self._known) for name in self.calling.forward_takes))
+        self._seed(SEED)
+        self._known["forward"] = forward(*(handed_in(name, self._known) for name in self.calling.forward_takes))
         return self._known["forward"]
 
-    @contextmanager
-    def _seeded(self, seed: int = SEED) -> Iterator[None]:
-        """With NumPy's global generator at the same place every time, where what is random is not known."""
-        if self.record.has_twin:
-            yield
-            return
-        # The generator that people's own layers draw from: there is no other way to it.
-        before = np.random.get_state()  # noqa: NPY002
-        np.random.seed(seed)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            np.random.set_state(before)  # noqa: NPY002
+    def _seed(self, seed: int) -> None:
+        """NumPy's global generator at the same place every time, where it is not known what is random."""
+        if not self.record.has_twin:
+            # The generator that people's own layers draw from: there is no other way to it.
+            np.random.seed(seed)  # noqa: NPY002
 
     def _first_output(self, inputs: Mapping[str, Array]) -> Any:
         returned = self.call_forward(inputs)
@@ -134,8 +125,8 @@ class ForeignLayer(Instance):
         if not calling.backward:
             return handed["forward"]
         # Another place than in forward: a mask that is drawn anew in backward is another one.
-        with self._seeded(SEED + 1):
-            returned = getattr(self._object, calling.backward)(*(handed[name] for name in calling.backward_takes))
+        self._seed(SEED + 1)
+        returned = getattr(self._object, calling.backward)(*(handed[name] for name in calling.backward_takes))
         return handed["dout"] * returned if calling.times_dout else returned
 
     def _backward(self, dout: Array) -> dict[str, Any]:

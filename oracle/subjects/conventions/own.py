@@ -87,6 +87,8 @@ OF_SIZES = ("num", "feature", "dim", "channel", "size", "units", "hidden", "neur
 ATTEMPTS = 24
 #: Names that mean something else in a calling: what is handed to backward, and the axes of parameters.
 TAKEN = frozenset({"x", "dout", "lr", "cache", "output", "forward", *SIZES} - {"W", "H"})
+#: An input as wide as this is moved entry by entry in a second.
+LARGEST_SIDE = 64
 #: How many questions an attempt answers with yes before gradients are looked at: made, forward, output, backward.
 RAN = 4
 
@@ -101,7 +103,7 @@ def attempts_at_own(module: Any, name: str, given: Any, backward: str, told: Tol
     furthest: Attempt | None = None
     where = ""
     unchanged: list[tuple[str, Attempt]] = []
-    for axes in FORMS:
+    for axes in (*FORMS, *_forms_of_what_it_holds(given)):
         for record, calling in itertools.islice(_ways(module, given, backward, axes), ATTEMPTS):
             try:
                 attempt = attempt_at(module, name, KNOWN[record], calling, told)
@@ -121,6 +123,19 @@ def attempts_at_own(module: Any, name: str, given: Any, backward: str, told: Tol
     if unchanged:
         return unchanged[:1]
     raise UnknownCallingError(_why_not(furthest, where))
+
+
+def _forms_of_what_it_holds(given: Any) -> Iterator[Axes]:
+    """Batches of as many features as a side of an array that it holds: what needs no arguments may be of any size."""
+    if not isinstance(given, type) or required_arguments(given, bound=False):
+        return
+    try:
+        held = [values.shape for _, values in places_in(given(), "self")]
+    except Exception:
+        # What it raises is said of the other forms.
+        return
+    sides = {side for shape in held for side in shape[:2] if 1 < side <= LARGEST_SIDE}
+    yield from (("N", str(side)) for side in sorted(sides))
 
 
 def _runs(attempt: Attempt) -> bool:
@@ -188,8 +203,8 @@ def _ways(module: Any, given: Any, backward: str, axes: Axes) -> Iterator[tuple[
             if not isinstance(choice, str):
                 arguments[name] = choice
             elif choice in _shapes(axes):
-                fixed |= {axis: str(SIZES[axis][0]) for axis in axes if axis != "N"}
-            elif choice == str(SIZES[last][0]) and len(SIZES[last]) > 1:
+                fixed |= {axis: str(_side(axis)) for axis in axes if axis != "N"}
+            elif choice == str(_side(last)) and len(SIZES.get(last, ())) > 1:
                 # It may be the size of the input, which then has no other.
                 fixed[last] = choice
         record = own_name({n: tuple(fixed.get(axis, axis) for axis in shape) for n, shape in arguments.items()})
@@ -219,7 +234,7 @@ def _choices(name: str, axes: Axes) -> list[Choice]:
     if name in TAKEN:
         known = [choice for choice in known if isinstance(choice, str)]
     last = _last(axes)
-    return known or ["2", str(SIZES[last][0]), "0.5", *([] if name in TAKEN else [(last,)])]
+    return known or ["2", str(_side(last)), "0.5", *([] if name in TAKEN else [(last,)])]
 
 
 def _choices_by_name(name: str, axes: Axes) -> list[Choice]:
@@ -242,7 +257,7 @@ def _choices_by_name(name: str, axes: Axes) -> list[Choice]:
     for words, settings in SETTINGS:
         if any(word in wanted for word in words):
             return list(settings)
-    side = str(SIZES[last][0])
+    side = str(_side(last))
     if "shape" in wanted:
         return _shapes(axes)
     if any(word in wanted for word in OF_SIZES):
@@ -253,7 +268,12 @@ def _choices_by_name(name: str, axes: Axes) -> list[Choice]:
 
 def _shapes(axes: Axes) -> list[Choice]:
     """The shape of a sample, as a constructor may want it: that of the input, which then has no other."""
-    return [str(tuple(SIZES[axis][0] for axis in axes if axis != "N"))]
+    return [str(tuple(_side(axis) for axis in axes if axis != "N"))]
+
+
+def _side(axis: str) -> int:
+    """What an axis has where it is tried."""
+    return int(axis) if axis.isdigit() else SIZES[axis][0]
 
 
 def _last(axes: Axes) -> str:
@@ -285,8 +305,9 @@ def _with_its_own_parameters(module: Any, name: str, record: str, attempt: Attem
     unasked = tuple(n for n in _unasked(layer, given) if n.removeprefix("d") not in {*held, *spec.parameters})
     if not held:
         return record, replace(attempt, calling=replace(calling, unasked=unasked))
-    arguments = {a.name: a.axes for a in spec.arguments}
-    # Sizes that the object has are those that this input has: it was made for them, or takes whatever comes.
+    # Arrays that it holds have the sizes of this input: it was made for them, or takes whatever comes.
+    sizes = dict(zip(spec.axes_of("x"), map(str, given.inputs["x"].shape), strict=True)) | {"N": "N"}
+    arguments = {a.name: tuple(sizes.get(axis, axis) for axis in a.axes) for a in spec.arguments}
     widened = own_name({**arguments, **{n: tuple(map(str, shape)) for n, shape in held.items()}})
     try:
         found = attempt_at(module, name, KNOWN[widened], replace(_bare(calling), unasked=unasked), told)
