@@ -1,7 +1,8 @@
 """Somebody's file of layers: imported, and searched for what it defines.
 
-What a class or a function may be is told by its name (the records' ``known_as``), or by the user; how it is called is
-found by trying (`oracle.subjects.conventions`). Nothing is written: no bytecode, nothing beside the file.
+What a class or a function may be is told by its name (the records' ``known_as``), or by the user; what has a forward
+and a backward and another name is checked against its own forward. How it is called is found by trying
+(`oracle.subjects.conventions`). Nothing is written: no bytecode, nothing beside the file.
 """
 
 from __future__ import annotations

@@ -325,3 +325,29 @@ def test_gradient_of_a_parameter_that_cannot_be_replaced_is_said_not_to_be_asked
     assert result.verdict == "right"
     assert "dalpha not asked" in str(result)
     assert "Whether forward is the right function was not asked" in result._repr_html_()
+
+
+class Centred:
+    def __init__(self):
+        self.mean = np.arange(13.0)
+
+    def forward(self, x):
+        return x - self.mean
+
+    def backward(self, dout):
+        return dout.copy()
+
+
+class OfFour(Centred):
+    def __init__(self):
+        pass
+
+    def forward(self, x):
+        return x - np.arange(4.0)
+
+
+@pytest.mark.parametrize(("layer", "size"), [(Centred, 13), (Centred(), 13), (OfFour, 4)])
+def test_what_takes_inputs_of_one_size_is_given_those(layer, size):
+    result = check_layer(layer)
+    assert result.verdict == "right"
+    assert json.loads(result.to_json())["subjects"][0]["record"] == f"own forward: x (N, {size})"

@@ -82,7 +82,9 @@ DICTIONARIES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("drop",), "{'mode': 'train', 'p': 0.5, 'seed': 123}"),
     (("bn", "ln", "norm", "sbn", "gn"), "{'mode': 'train'}"),
 )
-OF_SIZES = ("num", "feature", "dim", "channel", "size", "units", "hidden", "neurons", "width", "in", "out")
+OF_SIZES = ("num", "feature", "dim", "channel", "size", "units", "hidden", "neurons", "width")
+#: The same of a whole word.
+SIZE_WORDS = frozenset({"in", "out", "n", "d", "c", "nin", "nout"})
 #: Attempts for each form of an input; each takes a few calls on small arrays.
 ATTEMPTS = 24
 #: Names that mean something else in a calling: what is handed to backward, and the axes of parameters.
@@ -103,7 +105,7 @@ def attempts_at_own(module: Any, name: str, given: Any, backward: str, told: Tol
     furthest: Attempt | None = None
     where = ""
     unchanged: list[tuple[str, Attempt]] = []
-    for axes in (*FORMS, *_forms_of_what_it_holds(given)):
+    for axes in (*_forms_of_what_it_holds(given), *FORMS):
         for record, calling in itertools.islice(_ways(module, given, backward, axes), ATTEMPTS):
             try:
                 attempt = attempt_at(module, name, KNOWN[record], calling, told)
@@ -114,6 +116,7 @@ def attempts_at_own(module: Any, name: str, given: Any, backward: str, told: Tol
                     furthest, where = attempt, record.partition(": ")[2]
                 continue
             found = _with_its_own_parameters(module, name, record, attempt, told)
+            found = _of_one_size(module, name, *found)
             _require_repeatable(module, name, *found)
             if not _gives_its_input_back(*found):
                 return [found]
@@ -260,7 +263,7 @@ def _choices_by_name(name: str, axes: Axes) -> list[Choice]:
     side = str(_side(last))
     if "shape" in wanted:
         return _shapes(axes)
-    if any(word in wanted for word in OF_SIZES):
+    if any(word in wanted for word in OF_SIZES) or not SIZE_WORDS.isdisjoint(name.lower().split("_")):
         other = str(SIZES["FN" if is_image else "M"][0])
         return [other, side] if wanted.startswith(("out", "num_filters", "numfilters")) else [side, other]
     return ["0.5"] if wanted == "p" else []
@@ -316,6 +319,20 @@ def _with_its_own_parameters(module: Any, name: str, record: str, attempt: Attem
     if _runs(found) and found is not attempt:
         return widened, found
     return record, replace(attempt, calling=replace(calling, unasked=(*(f"d{n}" for n in held), *unasked)))
+
+
+def _of_one_size(module: Any, name: str, record: str, attempt: Attempt) -> tuple[str, Attempt]:
+    """The same with the sizes of the input fixed, where forward takes no others: something that it holds has a size."""
+    spec = KNOWN[record]
+    other = probe(spec, with_other_sizes=True)
+    try:
+        ForeignLayer(spec, module, name, attempt.calling, other.parameters)._first_output(other.inputs)
+    except Exception:
+        # Of the first argument alone, which has each of them.
+        sides = zip(spec.arguments[0].axes, probe(spec).inputs["x"].shape, strict=True)
+        fixed = {axis: str(side) for axis, side in sides if axis != "N"}
+        return own_name({a.name: tuple(fixed.get(axis, axis) for axis in a.axes) for a in spec.arguments}), attempt
+    return record, attempt
 
 
 def _bare(calling: Calling) -> Calling:

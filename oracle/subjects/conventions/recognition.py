@@ -103,8 +103,11 @@ class Attempt:
     raised: str = ""
 
 
-def probe(record: LayerSpec, *, is_one_sample: bool = False) -> Arrays:
-    """A small case of the record with sides that are all different; targets are one-hot."""
+def probe(record: LayerSpec, *, is_one_sample: bool = False, with_other_sizes: bool = False) -> Arrays:
+    """A small case of the record with sides that are all different; targets are one-hot.
+
+    ``with_other_sizes`` takes the last of the sizes that the record lists, and not the first.
+    """
     axes = sorted({axis for a in record.arguments for axis in a.axes}, key=lambda axis: (axis != BATCH, axis))
     sizes = dict(zip(axes, SIDES, strict=False))
     if is_one_sample and BATCH in sizes:
@@ -112,7 +115,7 @@ def probe(record: LayerSpec, *, is_one_sample: bool = False) -> Arrays:
     anything = (3, 4)
     shapes: dict[str, tuple[int, ...]] = {}
     if record.sizes:
-        sizes = {axis: record.sizes[axis][0] for axis in record.sizes}
+        sizes = {axis: listed[-1 if with_other_sizes else 0] for axis, listed in record.sizes.items()}
         sizes |= {axis: int(axis) for a in record.arguments for axis in a.axes if axis.isdigit()}
     for a in record.arguments:
         shapes[a.name] = anything if a.shape in (ANY, BROADCAST) else tuple(sizes[axis] for axis in a.axes)
