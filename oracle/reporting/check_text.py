@@ -14,6 +14,7 @@ from tabulate import tabulate
 
 from oracle.judge.causes import CAUSES
 from oracle.judge.checks import CHECKS
+from oracle.judge.examination import SLOW
 from oracle.judge.trial import Finding
 from oracle.judge.verdict import FAULTS, HAZARD, PRECISION_LOST, RIGHT, Evidence
 from oracle.reporting.check import DTYPE, Checked, example_of, snippet_of
@@ -205,6 +206,9 @@ def _of_unknown_names(unknown: Sequence[Checked]) -> list[str]:
             f"Noticed there: an error in any one entry of a gradient above {median:.1g} of the largest entry in "
             f"the median comparison, above {most:.1g} in 99 % of them."
         )
+    slow = [one.found.name for one in unknown if one.examination is not None and one.examination.skipped[SLOW]]
+    if slow:
+        lines.append(f"Not every case was examined, since the calls took too long in all: {', '.join(slow)}.")
     return [" ".join(lines)]
 
 

@@ -35,8 +35,8 @@ TAME = 4.0
 FIRST_STEP = 2.0**-6
 HALVINGS = 7
 #: After so many of a forward that nobody knows, and that may be slow (a loop over windows), it is enough if they agree
-#: as well as rounding lets them: three estimates from differences of four steps.
-ENOUGH = 4
+#: as well as rounding lets them: two estimates from differences of three steps.
+ENOUGH = 3
 #: What the result of one evaluation may be off by in double precision, relative to its size: a few dozen
 #: roundings, in a sum of which not all are as small as their result.
 EVALUATION_ERROR = 64 * np.finfo(np.float64).eps

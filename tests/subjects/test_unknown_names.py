@@ -5,18 +5,23 @@ import json
 import re
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from oracle import check_layer
+from oracle.catalog.case import Case
 from oracle.catalog.own import own_name, own_record
 from oracle.catalog.strategies import generated_cases
 from oracle.catalog.variants import KNOWN
+from oracle.judge.examination import SLOW, examine
 from oracle.sources.backprop import MOVED, shaken
 from oracle.sources.numerical import numerical
-from oracle.subjects.in_process import InProcessSubject
+from oracle.subjects.in_process import InProcessSubject, implementation_of
+from oracle.subjects.interface import SubjectError
+from oracle.subjects.remote import SlowError
 
 SAMPLE = Path(__file__).parent / "samples" / "unknown_names.py"
 RELU = """
@@ -351,3 +356,44 @@ def test_what_takes_inputs_of_one_size_is_given_those(layer, size):
     result = check_layer(layer)
     assert result.verdict == "right"
     assert json.loads(result.to_json())["subjects"][0]["record"] == f"own forward: x (N, {size})"
+
+
+class Limited(InProcessSubject):
+    """A subject in a process that is ended after so many instances, since all calls together took too long."""
+
+    def __init__(self, record, factory, instances):
+        super().__init__(record, factory)
+        self.left = instances
+
+    def open(self, parameters):
+        self.left -= 1
+        if self.left < 0:
+            raise SubjectError("forward", SlowError("TimeoutError", "more than 60 s in all"))
+        return super().open(parameters)
+
+
+def test_what_is_slow_is_judged_by_the_cases_that_there_was_time_for():
+    class Layer:
+        def forward(self, x):
+            self.y = np.sin(x)
+            self.slope = np.cos(x)
+            return self.y
+
+        def backward(self, dout):
+            return dout * self.slope
+
+    record = KNOWN["own forward: x (N, 3)"]
+    case = Case(record.name, "float64", (("x", (5, 3)), ("dout", (5, 3))), seed=1)
+    enough = Limited(record, Layer, 10**6)
+    assert examine(enough, [case], dtype="float64").verdict == "right"
+    used = 10**6 - enough.left
+    for instances, verdict, skipped in (
+        (used - 1, "could not run", 0),
+        (used + 3, "right", 1),
+        (3, "could not run", 0),
+    ):
+        found = examine(Limited(record, Layer, instances), [case, replace(case, seed=2)], dtype="float64")
+        assert (found.verdict, found.skipped[SLOW]) == (verdict, skipped)
+    affine = Case("Sigmoid", "float64", case.shapes, seed=1)
+    known = Limited(KNOWN["Sigmoid"], implementation_of(KNOWN["Sigmoid"]).factory, used + 3)
+    assert examine(known, [affine, replace(affine, seed=2)], dtype="float64").verdict == "could not run"
