@@ -7,20 +7,23 @@ import html
 import inspect
 import sys
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tabulate import tabulate
 
+from oracle.catalog.own import OWN
 from oracle.catalog.variants import KNOWN
 from oracle.errors import InputError
 from oracle.judge.verdict import FAULTS, Evidence
 from oracle.reporting.check import Checked, check_found, to_report
-from oracle.reporting.check_text import check_text
+from oracle.reporting.check_text import check_text, not_asked
 from oracle.reporting.render import to_json
-from oracle.subjects.conventions.recognition import Told, UnknownCallingError
+from oracle.subjects.conventions.recognition import Told, UnknownCallingError, methods_of
 from oracle.subjects.conventions.subject import ForeignSubject, Found, nearest
 from oracle.subjects.source_file import BACKWARD_WORDS, Candidate, recognise, records_known_as
 from oracle.subjects.told import known_records, told_from
@@ -102,9 +105,21 @@ class CheckResult:
         ]
         table = tabulate(rows, headers=("check", "cases", "result"), tablefmt="unsafehtml")
         title = f"{html.escape(self.name)}: {html.escape(self.verdict)}"
-        return f"<h4>{title}</h4>\n<p>{html.escape(self.cause)}</p>\n{table}"
+        not_known = "".join(f"\n<p>{html.escape(sentence)}</p>" for sentence in not_asked([self._checked]))
+        return f"<h4>{title}</h4>\n<p>{html.escape(self.cause)}</p>{not_known}\n{table}"
 
 
+@contextmanager
+def _generator_kept() -> Iterator[None]:
+    """NumPy's global generator goes on afterwards where it was: it is seeded before calls into what nobody knows."""
+    before = np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
+@_generator_kept()
 def check_layer(
     layer: Any,
     *,
@@ -129,6 +144,7 @@ def check_layer(
     return CheckResult(check_found(subject, found, file, seed=seed), seed)
 
 
+@_generator_kept()
 def open_layer(layer: Any, taken_for: str | None, told: Told) -> tuple[ForeignSubject, Found, Path]:
     """A layer as a subject, what it was found to be, and the file that it stands in. Raises InputError."""
     is_function = inspect.isfunction(layer)
@@ -138,6 +154,8 @@ def open_layer(layer: Any, taken_for: str | None, told: Told) -> tuple[ForeignSu
     base = name.removesuffix("_forward") if backward is not None else name
     is_class = not is_function or backward is not None
     records = known_records(taken_for, "taken_for") if taken_for else records_known_as(base, is_class=is_class)
+    if not records and _is_like_a_layer(layer, backward, is_function=is_function):
+        records = (OWN,)
     if not records:
         raise InputError(f"{name}: no layer is known by this name; say what it is with taken_for='affine'")
     file, line = _source(layer)
@@ -149,6 +167,13 @@ def open_layer(layer: Any, taken_for: str | None, told: Told) -> tuple[ForeignSu
     record, calling = nearest(attempts)
     subject = ForeignSubject(module, name, calling.applied_to(KNOWN[record]), calling)
     return subject, Found(name, line, candidate.place, record, calling), file
+
+
+def _is_like_a_layer(layer: Any, backward: Callable[..., Any] | None, *, is_function: bool) -> bool:
+    """Whether it has a forward and a backward, whatever it is called."""
+    if is_function:
+        return backward is not None
+    return all(methods_of(layer if isinstance(layer, type) else type(layer)))
 
 
 def _module(layer: Any, name: str, backward: Callable[..., Any] | None, *, is_function: bool) -> types.SimpleNamespace:
@@ -176,6 +201,8 @@ def _backward_of(function: Callable[..., Any]) -> Callable[..., Any] | None:
     beside = vars(sys.modules[function.__module__]) if function.__module__ in sys.modules else {}
     base = function.__name__.removesuffix("_forward")
     names = [f"{base}_{word}" for word in BACKWARD_WORDS]
+    # conv_forward_naive and conv_backward_naive.
+    names += [function.__name__.replace("forward", "backward")] if "_forward_" in function.__name__ else []
     return next((beside[name] for name in names if callable(beside.get(name))), None)
 
 

@@ -39,6 +39,19 @@ class Affine:
         return dout @ self.W.T
 
 
+class Half:
+    def forward(self, x):
+        return x / 2
+
+
+class Cell:
+    def forward(self, x, h):
+        return x + h
+
+    def backward(self, dout):
+        return dout, dout
+
+
 class Mean(Affine):
     def backward(self, dout):
         dx = super().backward(dout)
@@ -112,7 +125,8 @@ def test_notebook_shows_a_table_and_names_are_escaped():
 @pytest.mark.parametrize(
     ("layer", "options", "said"),
     [
-        (Mean, {}, "Mean: no layer is known by this name"),
+        (Half, {}, "Half: no layer is known by this name; say what it is"),
+        (Cell, {}, "Cell: no layer is known by this name, and its forward takes \\(x, h\\): not one input"),
         (Affine, {"taken_for": "mixture"}, "mixture is no layer that is known"),
         (Affine, {"layout": "diagonal"}, "layout is 'diagonal'"),
         (Affine, {"grads": "W"}, "'W' is not NAME=PLACE"),
@@ -121,6 +135,14 @@ def test_notebook_shows_a_table_and_names_are_escaped():
 def test_what_cannot_be_told_raises(layer, options, said):
     with pytest.raises(InputError, match=said):
         check_layer(layer, **options)
+
+
+def test_layer_of_a_name_that_says_nothing_is_checked_against_its_own_forward():
+    for layer in (Mean, Mean(np.ones((4, 2)), np.zeros(2))):
+        result = check_layer(layer)
+        assert (result.verdict, result.cause_id) == ("backward wrong", "divided_by_batch_size")
+        assert "no layer is known by this name (--as NAME says which it is)" in str(result)
+    assert check_layer(Mean, taken_for="affine").cause_id == "divided_by_batch_size"
 
 
 # ----------------------------------------------------------------------------- pytest
@@ -229,9 +251,9 @@ def test_expected_failure_that_no_check_goes_by_is_refused():
 
 
 def test_layer_that_nobody_knows_is_one_failing_test():
-    mark = parametrize_with_checks([Mean])
+    mark = parametrize_with_checks([Half])
     ((parameter,),) = [mark.mark.args[1]]
     layer, check = parameter.values
-    assert parameter.id == "Mean-runs"
+    assert parameter.id == "Half-runs"
     with pytest.raises(InputError, match="no layer is known by this name"):
         check(layer)

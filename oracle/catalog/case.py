@@ -109,7 +109,7 @@ def lay_out(values: Array, layout: str) -> Array:
     if layout == "strided":
         # Every axis runs backwards over every other entry of a larger array full of NaN (or of a number
         # that is no label): whoever reads past the strides meets them.
-        filler = np.nan if values.dtype.kind == "f" else np.iinfo(values.dtype).min
+        filler = np.nan if values.dtype.kind in "fc" else np.iinfo(values.dtype).min
         larger = np.full(tuple(2 * side for side in values.shape), filler, values.dtype)
         every_other: tuple[Any, ...] = (..., *[slice(None, None, -2)] * values.ndim)
         view = larger[every_other]

@@ -23,9 +23,11 @@ ByName = Mapping[str, Array]
 
 #: An argument's shape: named axes such as ``("N", "D")``; ``ANY`` is any shape at all, and arguments that
 #: are ``BROADCAST`` have shapes that broadcast against each other.
-Template = tuple[str, ...] | Literal["any", "broadcast"]
+Template = tuple[str, ...] | Literal["any", "broadcast", "as forward gives"]
 ANY: Literal["any"] = "any"
 BROADCAST: Literal["broadcast"] = "broadcast"
+#: Of an output: nobody knows its shape before forward has been called.
+AS_FORWARD_GIVES: Literal["as forward gives"] = "as forward gives"
 
 #: The axis along which a batch is stacked.
 BATCH = "N"
@@ -80,6 +82,7 @@ class LayerSpec:
     #: The class or function of ours that implements it, and its independent twin: an operation of PyTorch, or a
     #: few lines of ``oracle.twins`` around one.
     implementation: str
+    #: No twin where nobody knows which function it is: then there is no definition either.
     twin: str
     #: Its mathematical definition: takes the arguments in order, arrays of any kind of numbers, and the settings.
     definition: Callable[..., Any]
@@ -95,6 +98,8 @@ class LayerSpec:
     corners: tuple[str, ...] = ()
     #: Standard deviations of the inputs.
     scales: tuple[float, ...] = (1.0,)
+    #: What each named axis may have, where that is not left to the strategies.
+    sizes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
     target_forms: tuple[TargetForm, ...] = ()
     #: What else holds for it; the checks that it is subject to follow from these.
     rows_are_independent: bool = False
@@ -151,6 +156,11 @@ class LayerSpec:
     def differentiated(self) -> tuple[str, ...]:
         """The arguments whose gradients the layer gives: its inputs, then its parameters."""
         return (*(self.differentiable_inputs if self.differentiates_inputs else ()), *self.parameters)
+
+    @property
+    def has_twin(self) -> bool:
+        """Whether it is known which function it is; otherwise it is checked against its own forward."""
+        return bool(self.twin)
 
     @property
     def class_name(self) -> str:

@@ -16,7 +16,7 @@ import hypothesis.strategies as st
 
 from oracle.catalog.case import LAYOUTS, Case, Shape
 from oracle.catalog.corners import CORNERS, ORDINARY, Corner
-from oracle.catalog.record import ANY, BATCH, BROADCAST, LayerSpec, Template
+from oracle.catalog.record import ANY, AS_FORWARD_GIVES, BATCH, BROADCAST, LayerSpec, Template
 
 #: Sizes of named axes: all different in one case, since square shapes hide transposes; 1 and 0 are corners.
 AXIS_SIZES = st.integers(2, 7)
@@ -77,10 +77,14 @@ def _shapes(draw: st.DrawFn, record: LayerSpec, corner: Corner) -> dict[str, Sha
             sides[draw(st.integers(0, len(sides) - 1))] = 0
         return dict.fromkeys([*templates, "dout"], tuple(sides))
 
-    templates["dout"] = record.output_shape
+    # Where nobody knows the shape of the output, that of dout is filled in when forward has been called.
+    templates["dout"] = () if record.output_shape == AS_FORWARD_GIVES else record.output_shape
     axes = sorted({axis for template in templates.values() for axis in template})
-    drawn_sizes = draw(st.lists(AXIS_SIZES, min_size=len(axes), max_size=len(axes), unique=True))
-    sizes = dict(zip(axes, drawn_sizes, strict=True))
+    if record.sizes:
+        sizes = draw(_listed_sizes(record, axes))
+    else:
+        drawn_sizes = draw(st.lists(AXIS_SIZES, min_size=len(axes), max_size=len(axes), unique=True))
+        sizes = dict(zip(axes, drawn_sizes, strict=True))
     unfolded: dict[str, tuple[int, ...]] = {}
     for axis, parts in corner.unfolds.items():
         unfolded[axis] = tuple(draw(UNFOLDED_SIZES))[: len(parts)]
@@ -94,6 +98,17 @@ def _shapes(draw: st.DrawFn, record: LayerSpec, corner: Corner) -> dict[str, Sha
         unfold = unfolded if name == record.arguments[0].name else {}
         shapes[name] = tuple(side for axis in kept for side in unfold.get(axis, (sizes[axis],)))
     return shapes
+
+
+@st.composite
+def _listed_sizes(draw: st.DrawFn, record: LayerSpec, axes: list[str]) -> dict[str, int]:
+    """A size for each axis from those that the record lists, another for each where there is another."""
+    sizes = {axis: int(axis) for axis in axes if axis.isdigit()}
+    for axis in axes:
+        if axis not in sizes:
+            free = [size for size in record.sizes[axis] if size not in sizes.values()]
+            sizes[axis] = draw(st.sampled_from(free or record.sizes[axis]))
+    return sizes
 
 
 def _emptied(shape: Shape, axis: int, side: int) -> Shape:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from oracle.catalog import definitions
+from oracle.catalog.own import own_record
 from oracle.catalog.record import ANY, Argument, Array, ByName, LayerSpec
 from oracle.catalog.records import NETWORKS, RECORDS, network
 
@@ -117,5 +118,14 @@ _VARIANTS = (
 )
 
 VARIANTS: dict[str, LayerSpec] = {record.name: record for record in _VARIANTS}
+
+
+class _Known(dict[str, LayerSpec]):
+    """Records by name; those of layers that nobody knows are made from theirs."""
+
+    def __missing__(self, name: str) -> LayerSpec:
+        return own_record(name)
+
+
 #: Everything that a file can be taken for.
-KNOWN: dict[str, LayerSpec] = {**RECORDS, **VARIANTS}
+KNOWN: dict[str, LayerSpec] = _Known({**RECORDS, **VARIANTS})

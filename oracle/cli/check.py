@@ -190,8 +190,8 @@ def _why_not(name: str, worker: Worker) -> str:
 def _nothing_found(files: list[str], passed_over: list[dict[str, str]]) -> str:
     seen = "; ".join(f"{entry['name']}: {entry['reason']}" for entry in passed_over) or "no class and no function"
     return (
-        f"{', '.join(files)}: no layer was found. Looked for classes with forward and backward called Relu, Sigmoid, "
-        f"Affine (Linear, Dense, …), SoftmaxWithLoss (CrossEntropyLoss, …) and their like, for pairs of functions such "
+        f"{', '.join(files)}: no layer was found. Looked for classes with forward and backward, called Relu, Sigmoid, "
+        f"Affine (Linear, Dense, …), SoftmaxWithLoss (CrossEntropyLoss, …) or otherwise, for pairs of functions such "
         f"as affine_forward and affine_backward, and for functions called softmax and cross_entropy_error. Seen: {seen}"
         f". A layer by another name: oracle check FILE::Name --as Affine"
     )

@@ -14,6 +14,9 @@ The bound of a comparison is the sum of what each of its two sources may be off 
 - ``own``: the error estimate of a difference, or of the way a gradient was observed.
 
 A network has no relative accuracy: its errors are carried from layer to layer (``oracle.catalog.rounding``).
+
+Of a layer that nobody knows, the Jacobian does not tell what is summed inside: what a normalisation subtracts is larger
+than what is left. Its bound is the same for every entry of a quantity (``UNKNOWN_CANCELLATION``, ``UNKNOWN_SHAKEN``).
 """
 
 from __future__ import annotations
@@ -31,6 +34,15 @@ from oracle.sources.estimate import Estimate
 from oracle.sources.numerical import COMPLEX_STEP, Derivative
 
 DOUBLE = np.finfo(np.float64)
+
+#: What cancels inside a layer that nobody knows is taken to be at most 2¹⁰ times the largest |J|ᵀ|dout| of a quantity:
+#: of standard deviations from 2⁻⁵ to 2⁵ of the entries, divided by one another. Scales of a case are 1 and 4. It leaves
+#: (n + c)·eps·2¹⁰ = 5e-12 for sums of twelve terms: a missing term, factor or axis is above 1e-3.
+UNKNOWN_CANCELLATION = 2.0**10
+#: What cancels further (a batch of one, of which a normalisation leaves nothing) is seen by moving the arguments by up
+#: to 16 units in the last place (``oracle.sources.backprop.shaken``). Roundings inside move a result as arguments do
+#: that are moved by (n + c) units, and n + c is below 64·16 for every sum of a case.
+UNKNOWN_SHAKEN = 64.0
 
 #: PyTorch flushes to zero, or overflows on the way (exp(720) in 1/(1 + exp(-x))), below the smallest normal.
 AUTOGRAD_FLOOR = float(DOUBLE.smallest_normal)
@@ -60,11 +72,16 @@ def own_errors(
     derivatives: Mapping[str, Derivative],
     numerical: Estimate,
     dout: Array,
+    shaken: Mapping[str, float] | None = None,
 ) -> OwnErrors:
-    """What each source may be off by in a case, for every quantity. ``numerical`` gives the outputs' sizes."""
+    """What each source may be off by in a case, for every quantity. ``numerical`` gives the outputs' sizes.
+
+    ``shaken`` is by how much each gradient changes when the arguments are moved by a few units in the last place, where
+    the record has no twin.
+    """
     if record.stack:
         return _stack_errors(record, arrays, dtype, numerical)
-    return _layer_errors(record, arrays, dtype, derivatives, numerical, dout)
+    return _layer_errors(record, arrays, dtype, derivatives, numerical, dout, shaken or {})
 
 
 def own_error_of_backprop(weight: Array, dtype: np.dtype) -> Array:
@@ -85,6 +102,9 @@ def gradient_weight(record: LayerSpec, arrays: Arrays, name: str, derivative: De
         extra = record.gradient_scale(given, upstream).get(f"d{name}")
         if extra is not None:
             scale = np.maximum(scale, extra)
+    if not record.has_twin:
+        largest = float(np.max(scale, initial=0.0)) * UNKNOWN_CANCELLATION
+        return np.full(scale.shape, (float(np.max(terms, initial=0)) + LOCAL) * largest)
     return np.asarray((terms.reshape(given[name].shape) + LOCAL) * scale)
 
 
@@ -95,6 +115,7 @@ def _layer_errors(
     derivatives: Mapping[str, Derivative],
     numerical: Estimate,
     dout: Array,
+    shaken: Mapping[str, float],
 ) -> OwnErrors:
     given = {**arrays.inputs, **arrays.parameters}
     textbook = record.textbook_scale(given, np.abs(dout)) if record.textbook_scale else {}
@@ -113,6 +134,11 @@ def _layer_errors(
     if record.inner_sum:
         terms = terms + record.inner_sum(given)
     weights[output] = (terms + LOCAL) * size
+    if not record.has_twin:
+        largest = float(np.max(weights[output], initial=0.0)) * UNKNOWN_CANCELLATION
+        weights[output] = np.full(y.shape, largest)
+        # Its kinks are where the differences are kinked.
+        open_branch |= {f"d{n}": d.kinks for n, d in derivatives.items() if d.kinks is not None}
 
     if record.kink_distance is not None:
         for name, distance in record.kink_distance(given).items():
@@ -121,7 +147,7 @@ def _layer_errors(
     errors: dict[str, dict[str, Array]] = {"backprop": {}, "numerical": {}, "autograd": {}}
     for quantity, weight in weights.items():
         rounding = float(DOUBLE.eps) * weight
-        errors["backprop"][quantity] = own_error_of_backprop(weight, dtype)
+        errors["backprop"][quantity] = own_error_of_backprop(weight, dtype) + UNKNOWN_SHAKEN * shaken.get(quantity, 0.0)
         floor = LOCAL * COMPLEX_FLOOR
         errors["numerical"][quantity] = rounding + floor + numerical.own_error.get(quantity, 0.0)
         lost = float(DOUBLE.eps) * LOCAL * np.asarray(textbook.get(quantity, 0.0))

@@ -126,6 +126,10 @@ def _weighed(trial: Trial, comparison: Comparison, pair: tuple[str, str], eviden
     finite = np.isfinite(comparison.actual) and np.isfinite(comparison.expected)
     if not finite and not comparison.mismatch and trial.overflowed():
         return _overflow(trial, str(comparison), quantity, comparison)
+    if not finite and not comparison.mismatch and not trial.record.has_twin and trial.case.corner == "batch of 1":
+        # A deviation of 0 has no derivative; nobody knows whether this is one.
+        sentence = f"is not finite for a batch of one: {comparison}"
+        return Problem(Evidence.CAN_CORRUPT, sentence, quantity, comparison, "lacks_a_property")
     if trial.loses_precision_only(quantity, pair, actual, expected):
         return _loses_digits(comparison)
     lower = inside(trial, quantity, pair, actual, expected)
@@ -511,7 +515,8 @@ def batch_rows_are_independent(trial: Trial) -> Iterator[Problem]:
                 yield Problem(evidence, str(comparison), quantity, comparison, "lacks_a_property")
 
 
-@check(for_record=_has_batch, for_case=_keeps_batch)
+# A layer that nobody knows may depend on the order: a dropout's mask does.
+@check(for_record=lambda record: _has_batch(record) and record.has_twin, for_case=_keeps_batch)
 def batch_order_does_not_matter(trial: Trial) -> Iterator[Problem]:
     """Rows in another order give the same loss and parameter gradients, and the other results in that order."""
     given = trial.arrays()

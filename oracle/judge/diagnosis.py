@@ -398,7 +398,9 @@ class Closeness:
 
 
 def _defined(s: Symptom, alter: Callable[[Array], Array], names: tuple[str, ...]) -> Iterator[Array]:
-    """The first output of the definition with some arguments altered."""
+    """The first output of the definition with some arguments altered; nothing where nobody knows the definition."""
+    if not s.record.has_twin:
+        return
     given = [alter(s.arrays[a.name]) if a.name in names else np.asarray(s.arrays[a.name]) for a in s.record.arguments]
     returned = s.record.definition(*given, **s.record.settings)
     outputs = returned if isinstance(returned, dict) else {s.record.outputs[0]: returned}

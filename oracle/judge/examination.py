@@ -28,6 +28,8 @@ REFUSES = "refuses"
 NOT_SPECIFIC = frozenset({None, "lacks_a_property", "certificate_fails"})
 AT_A_KINK = "entries at a kink, where the derivative does not exist"
 NO_TWIN = "comparisons with autograd: PyTorch is not installed"
+SLOW = "cases and all that follow: the calls took too long in all"
+UNKNOWN = "comparisons with autograd: no layer is known by this name"
 
 
 @dataclass
@@ -131,10 +133,12 @@ def examine(
 
     ``required``: corners may not be refused, and what is worth knowing about a foreign subject is a hazard;
     that is how ``scratch`` is held. Without it a corner refused with an exception is a note.
-    ``with_autograd`` is whether to ask PyTorch; by default, whether it is installed.
+    ``with_autograd`` is whether to ask PyTorch; by default, whether it is installed. It has no answer where the record
+    has no twin.
     """
     if with_autograd is None:
         with_autograd = is_available()
+    with_autograd = with_autograd and subject.record.has_twin
     result = Examination(subject, dtype, with_autograd)
     checks = checks_for(subject.record)
     ran_with: set[str] = set()
@@ -156,6 +160,10 @@ def examine(
                 raise trial.error
             _run_checks(result, trial, checks, required=required)
         except SubjectError as error:
+            if error.is_slow and examined and not subject.record.has_twin:
+                # Nobody knows how long it should take: what was examined counts, and what was not is said.
+                result.skipped[SLOW] += 1
+                break
             # Nothing more can be asked. That is no way to refuse a corner, whatever the case was.
             ran.failed += 1
             gone.append(Finding(RUNS, Evidence.CANNOT_BE_CALLED, case, str(error), cause_id="raises"))
@@ -218,7 +226,7 @@ def _count(result: Examination, trial: Trial) -> None:
     _note_autograd(result, trial)
     if not result.with_autograd:
         shared = len(trial.record.outputs) + len(trial.gradients)
-        result.skipped[NO_TWIN] += 2 * shared
+        result.skipped[NO_TWIN if trial.record.has_twin else UNKNOWN] += 2 * shared
     if "numerical" in trial.estimates:
         result.methods.update(trial.estimates["numerical"].notes.values())
 

@@ -20,7 +20,7 @@ from oracle.judge.diagnosis import Explanation, lower_precision
 from oracle.judge.divergence import Divergence, first_divergence
 from oracle.judge.verdict import Evidence
 from oracle.sources.autograd import autograd, twin_jacobians
-from oracle.sources.backprop import backprop
+from oracle.sources.backprop import backprop, shaken
 from oracle.sources.estimate import Estimate
 from oracle.sources.numerical import Derivative, numerical
 from oracle.sources.truth import NoTruthError, Truth, truth
@@ -246,7 +246,16 @@ class Trial:
         self.derivatives = answer.derivatives
         if self.with_autograd and not self.record.stack and self._differentiates_another_function():
             self.derivatives = self._at_least_those_of_the_twin(answer.derivatives)
-        self.bounds = own_errors(self.record, given, self.dtype, self.derivatives, answer.estimate, given.dout)
+        self.bounds = own_errors(
+            self.record, given, self.dtype, self.derivatives, answer.estimate, given.dout, self._shaken()
+        )
+
+    def _shaken(self) -> dict[str, float]:
+        """What rounding does to the gradients of a layer that nobody knows."""
+        if self.record.has_twin or not self.record.has_backward:
+            return {}
+        given = self._arrays
+        return shaken(self.subject, given.inputs, given.parameters, given.dout, seed=self.case.seed)
 
     def _differentiates_another_function(self) -> bool:
         """Also where forward answers rightly, but from a table: then nothing moves it."""
@@ -380,4 +389,7 @@ class Trial:
         grown = max(
             float(np.abs(dout).max(initial=0.0)) / max(float(np.abs(self._arrays.dout).max(initial=0.0)), 1e-3), 1
         )
+        if not self.record.has_twin:
+            # What rounding leaves of a cancellation.
+            lost = self.bounds.errors["backprop"][self.record.gradient_name(argument)]
         return np.asarray(2 * (self.lower_precision[0] * own_error_of_backprop(weight, self.dtype) + lost * grown))

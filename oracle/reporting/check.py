@@ -12,7 +12,7 @@ import numpy as np
 
 from oracle.catalog.case import Case, materialise
 from oracle.catalog.corners import CORNERS, ORDINARY, SMALL_INTEGERS
-from oracle.catalog.record import BATCH, BROADCAST
+from oracle.catalog.record import AS_FORWARD_GIVES, BATCH, BROADCAST, LayerSpec
 from oracle.catalog.strategies import corners_of, generated_cases
 from oracle.catalog.variants import KNOWN
 from oracle.judge.examination import Examination, examine
@@ -22,11 +22,13 @@ from oracle.reporting.environment import environment
 from oracle.reporting.report import SCHEMA, quantity_rows, to_finding
 from oracle.reporting.snippet import snippet
 from oracle.subjects.conventions.subject import Found
-from oracle.subjects.interface import Subject
+from oracle.subjects.interface import Subject, SubjectError
 from oracle.subjects.remote import RemoteSubject, Worker, limits
 
 #: Ordinary cases, and cases of each corner: every check sees several shapes, and a file of five layers takes seconds.
 ORDINARY_CASES, CORNER_CASES = 5, 3
+#: The same of images: a forward may be a loop over every window, and every pixel is moved by itself.
+IMAGE_CASES = (2, 1)
 DTYPE = "float64"
 #: To make a fault small: seeds for each case, and attempts in all; not seconds, since what is shown would hang on them.
 SEEDS, ATTEMPTS = 3, 30
@@ -100,7 +102,8 @@ def check_file(
 def first_verdicts(worker: Worker, *, only: str | None, seed: int) -> Iterator[tuple[str, str]]:
     """The name of each layer and the verdict of numerical differentiation alone, on a few ordinary cases."""
     for found in worker.found:
-        if only in (None, found.name) and not found.problem:
+        # Nothing follows for those whose function nobody knows: that verdict is the whole.
+        if only in (None, found.name) and not found.problem and found.spec.has_twin:
             worker.revive()
             subject = RemoteSubject(worker, found)
             cases = _cases(subject, found, seed, (ORDINARY,))
@@ -134,10 +137,22 @@ def _cases(subject: Subject, found: Found, seed: int, corners: Iterable[str]) ->
         _asked_of_anybody(case)
         for corner in corners
         if calling.has_corner(CORNERS[corner])
-        for case in generated_cases(subject.record, DTYPE, corner, _count(corner), seed)
+        for case in generated_cases(subject.record, DTYPE, corner, _count(subject.record, corner), seed)
     ]
+    if subject.record.output_shape == AS_FORWARD_GIVES:
+        cases = [_with_its_output(subject, case) for case in cases]
     cases = [_with_other_targets(case) if case.targets in calling.refused_targets else case for case in cases]
     return [_one_sample(case) for case in cases] if calling.one_at_a_time else cases
+
+
+def _with_its_output(subject: Subject, case: Case) -> Case:
+    """The same with a dout of the shape of what forward gives; as it is where forward raises, which is said later."""
+    given = materialise(case, subject.record)
+    try:
+        shape = subject.open(given.parameters).value(given.inputs).shape
+    except SubjectError:
+        return case
+    return replace(case, shapes=(*(pair for pair in case.shapes if pair[0] != "dout"), ("dout", shape)))
 
 
 def _with_other_targets(case: Case) -> Case:
@@ -145,8 +160,9 @@ def _with_other_targets(case: Case) -> Case:
     return case if case.corner == ORDINARY else replace(case, targets={"labels": "one-hot"}.get(case.targets, "labels"))
 
 
-def _count(corner: str) -> int:
-    return ORDINARY_CASES if corner == ORDINARY else CORNER_CASES
+def _count(record: LayerSpec, corner: str) -> int:
+    ordinary, of_corner = IMAGE_CASES if len(record.arguments[0].axes) > 2 else (ORDINARY_CASES, CORNER_CASES)
+    return ordinary if corner == ORDINARY else of_corner
 
 
 def _asked_of_anybody(case: Case) -> Case:
@@ -174,6 +190,9 @@ def _one_sample(case: Case) -> Case:
 def _made_small(subject: Subject, examination: Examination, finding: Finding) -> Finding | None:
     """The same fault in the smallest of the cases, with integers for entries, if it shows there; only for values."""
     if finding.comparison is None or examination.verdict not in FAULTS:
+        return None
+    if not subject.record.has_twin:
+        # Integers repeat, and are where functions are clipped: a maximum of two that are equal has no derivative.
         return None
     ordinary = {
         replace(f.case, corner=SMALL_INTEGERS, layout="contiguous", scale=1.0, seed=seed)

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TextIO
 from xml.etree import ElementTree
 
+import numpy as np
 from tabulate import tabulate
 
 from oracle.judge.causes import CAUSES
 from oracle.judge.checks import CHECKS
+from oracle.judge.examination import SLOW
 from oracle.judge.trial import Finding
 from oracle.judge.verdict import FAULTS, HAZARD, PRECISION_LOST, RIGHT, Evidence
 from oracle.reporting.check import DTYPE, Checked, example_of, snippet_of
@@ -53,11 +55,11 @@ def check_text(
             parts.append("\n".join([*lines, *_example(one), *_snippet(one)]))
     over = list(_passed_over(report))
     if over:
-        parts.append("Not checked, though the name is that of a layer:\n" + "\n".join(f"  - {line}" for line in over))
+        parts.append("Not checked:\n" + "\n".join(f"  - {line}" for line in over))
     notes = list(_notes(shown))
     if notes and not only_wrong:
         parts.append("Worth knowing:\n" + "\n".join(f"  - {note}" for note in notes))
-    parts += _not_asked(checked)
+    parts += not_asked(checked)
     parts.append(_summary(report, with_colour=with_colour))
     return "\n\n".join(parts)
 
@@ -65,7 +67,7 @@ def check_text(
 def check_markdown(checked: Sequence[Checked], report: dict[str, Any], remarks: Iterable[str]) -> str:
     """The same in Markdown."""
     rows = [[_cell(value) for value in row] for row in _rows(checked)]
-    parts = ["# Layers checked", _summary(report), *_not_asked(checked), *remarks]
+    parts = ["# Layers checked", _summary(report), *not_asked(checked), *remarks]
     parts.append(tabulate(rows, headers=HEADERS, tablefmt="github", disable_numparse=True))
     for one in checked:
         if one.verdict != RIGHT:
@@ -162,7 +164,7 @@ def _snippet(one: Checked) -> list[str]:
 
 
 def _passed_over(report: dict[str, Any]) -> Iterator[str]:
-    """What looked like a layer and was not checked; everything else that was passed over is shown by --list."""
+    """What is written like a layer and was not checked; what else was passed over is shown by --list."""
     for entry in report["passed_over"]:
         if entry["reason"] != UNKNOWN_NAME:
             yield f"{entry['name']}: {entry['reason']}"
@@ -174,10 +176,43 @@ def _notes(checked: Iterable[Checked]) -> Iterator[str]:
             yield f"{one.found.name}: {note}"
 
 
-def _not_asked(checked: Iterable[Checked]) -> list[str]:
-    """What was not compared, for want of PyTorch."""
-    if all(one.examination is None or one.examination.with_autograd for one in checked):
+def not_asked(checked: Iterable[Checked]) -> list[str]:
+    """What was not compared, for want of a name that is known or of PyTorch."""
+    asked = [one for one in checked if one.examination is not None and not one.examination.with_autograd]
+    known = [one for one in asked if one.found.spec.has_twin]
+    unknown = [one for one in asked if not one.found.spec.has_twin]
+    return [*_of_unknown_names(unknown), *(_without_pytorch() if known else [])]
+
+
+def _of_unknown_names(unknown: Sequence[Checked]) -> list[str]:
+    """What was asked of layers that nobody knows, and what would have been noticed."""
+    if not unknown:
         return []
+    noticed = [
+        c.noticed
+        for one in unknown
+        if one.examination is not None
+        for c in one.examination.comparisons
+        if c.quantity not in one.found.spec.outputs and np.isfinite(c.noticed) and c.noticed > 0
+    ]
+    names = ", ".join(one.found.name for one in unknown)
+    lines = [
+        f"Checked against their own forward: {names}. Whether forward is the right function was not asked: no layer is "
+        "known by this name (--as NAME says which it is)."
+    ]
+    if noticed:
+        median, most = float(np.median(noticed)), float(np.quantile(noticed, 0.99))
+        lines.append(
+            f"Noticed there: an error in any one entry of a gradient above {median:.1g} of the largest entry in "
+            f"the median comparison, above {most:.1g} in 99 % of them."
+        )
+    slow = [one.found.name for one in unknown if one.examination is not None and one.examination.skipped[SLOW]]
+    if slow:
+        lines.append(f"Not every case was examined, since the calls took too long in all: {', '.join(slow)}.")
+    return [" ".join(lines)]
+
+
+def _without_pytorch() -> list[str]:
     return [
         "PyTorch is not installed: whether forward is the right function, and not only differentiated rightly, was not "
         f"asked ({HOW_TO_INSTALL})."

@@ -34,6 +34,9 @@ TAME = 4.0
 #: halving and by 4 again with each column of the table; rounding grows by 2.
 FIRST_STEP = 2.0**-6
 HALVINGS = 7
+#: After so many of a forward that nobody knows, and that may be slow (a loop over windows), it is enough if they agree
+#: as well as rounding lets them: two estimates from differences of three steps.
+ENOUGH = 3
 #: What the result of one evaluation may be off by in double precision, relative to its size: a few dozen
 #: roundings, in a sum of which not all are as small as their result.
 EVALUATION_ERROR = 64 * np.finfo(np.float64).eps
@@ -57,6 +60,8 @@ class Derivative:
     own_error: Array | None
     method: str
     reach: float
+    #: Entries of the argument beside a kink, as far as the differences tell; nothing for the complex step.
+    kinks: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -179,9 +184,11 @@ def _differentiate(
             distrust = str(error)
         if distrust is None:
             return Derivative(_complex_jacobian(complex_function, point), None, "complex step", 0.0)
-        jacobian, error_estimate = _difference_jacobian(real, point)
+        jacobian, error_estimate, kinks = _difference_jacobian(
+            real, point, HALVINGS if subject.record.has_twin else ENOUGH
+        )
         method = f"extrapolated central difference; complex step: {distrust}"
-        return Derivative(jacobian, error_estimate, method, FIRST_STEP)
+        return Derivative(jacobian, error_estimate, method, FIRST_STEP, kinks)
 
 
 def power_of_two_below(size: Array) -> Array:
@@ -235,34 +242,67 @@ def _complex_jacobian(function: _Function, point: Array) -> Array:
     return _stacked(rows, function, point)
 
 
-def _difference_jacobian(function: Callable[[Array], Array], point: Array) -> tuple[Array, Array]:
+def _difference_jacobian(
+    function: Callable[[Array], Array], point: Array, enough: int = HALVINGS
+) -> tuple[Array, Array, Array]:
     slopes, errors = [], []
-    moved = point.copy()
+    moved, middle, kinks = point.copy(), function(point.copy()), np.zeros(point.shape, bool)
     for index in np.ndindex(point.shape):
         centre = float(point[index])
 
-        def along(offset: float, index: tuple[int, ...] = index, centre: float = centre) -> Array:
+        seen: dict[float, Array] = {0.0: middle}
+
+        def along(
+            offset: float, index: tuple[int, ...] = index, centre: float = centre, seen: dict[float, Array] = seen
+        ) -> Array:
             moved[index] = centre + offset
-            value = function(moved)
+            value = seen[offset] = function(moved)
             moved[index] = centre
             return value
 
         # A function may change at once beside a small entry (1/x), but hardly faster beside a large one.
         size = float(power_of_two_below(np.clip(np.abs(centre), 2.0**-20, 1.0)))
-        slope, error = extrapolated_difference(along, size)
+        slope, error = extrapolated_difference(along, size, enough)
         slopes.append(slope)
         errors.append(error)
-    return _stacked(slopes, function, point), _stacked(errors, function, point)
+        kinks[index] = _is_kinked(seen, size)
+    return _stacked(slopes, function, point), _stacked(errors, function, point), kinks
+
+
+def _is_kinked(seen: Mapping[float, Array], size: float) -> bool:
+    """Whether there is a kink within a quarter of the first step of a difference.
+
+    Differences taken across it agree with each other, and their limit is the mean of the two slopes. How much these
+    differ, a(h) = |f(x + h) − 2f(x) + f(x − h)|/h, halves with h where f is smooth. For a kink at distance d < h it is
+    jump·(1 − d/h): from 2h to h it falls to (1 − d/h)/(1 − d/2h), which is above 2/3 for d < h/2. Farther away it
+    disturbs the first differences alone, and the others agree without them. What is below 2⁻¹⁰ of the largest slope is
+    no jump: a third derivative may stand out where the second is 0.
+    """
+    steps = [step for k in range(HALVINGS) if (step := FIRST_STEP * size / 2**k) in seen]
+    # Of the largest output: a small one may be all that is left of terms as large as that.
+    around = max((float(np.max(np.abs(value), initial=0.0)) for value in seen.values()), default=0.0)
+    steepest = float(np.max(np.abs(seen[steps[-1]] - seen[-steps[-1]]), initial=0.0)) / (2 * steps[-1])
+    before = None
+    for step in steps:
+        bend = np.abs(seen[step] - 2 * seen[0.0] + seen[-step]) / step
+        least = max(4 * (EVALUATION_ERROR * around + UNDERFLOW) / step, 2.0**-10 * steepest)
+        if before is not None and np.any((bend > least) & (bend > 2 / 3 * before)):
+            return True
+        before = bend
+    return False
 
 
 def _stacked(rows: list[Array], function: Callable[[Array], Array], point: Array) -> Array:
     return np.stack(rows) if rows else np.zeros((0, function(point).size))
 
 
-def extrapolated_difference(along: Callable[[float], Array], size: float = 1.0) -> tuple[Array, Array]:
+def extrapolated_difference(
+    along: Callable[[float], Array], size: float = 1.0, enough: int = HALVINGS
+) -> tuple[Array, Array]:
     """d/ds ``along(s)`` at s = 0 by Richardson's extrapolation, and an estimate of its error, entry by entry.
 
-    ``size``, a power of two, is the scale on which the function changes; the first step is that times 2⁻⁶.
+    ``size``, a power of two, is the scale on which the function changes; the first step is that times 2⁻⁶. After
+    ``enough`` steps it stops where nothing but rounding is left.
     """
     table: list[Array] = []
     estimates: list[Array] = []
@@ -283,6 +323,10 @@ def extrapolated_difference(along: Callable[[float], Array], size: float = 1.0) 
             estimates.append(best)
             errors.append(least)
         table = row
+        if halving + 1 >= enough:
+            found, least = _best(estimates, errors, others=2)
+            if np.all(least <= 4 * rounding):
+                return found, least
     return _best(estimates, errors, others=2)
 
 

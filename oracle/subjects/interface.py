@@ -38,6 +38,7 @@ class SubjectError(Exception):
     """A call into the subject raised. ``original`` is what it raised, ``step`` what was being called.
 
     ``is_gone``: it did not raise but took its process with it, or too long; no further call will be answered.
+    ``is_slow``: every call was answered in time, and all of them together took too long.
     """
 
     def __init__(self, step: str, original: BaseException) -> None:
@@ -48,6 +49,7 @@ class SubjectError(Exception):
         self.step = step
         self.original = original
         self.is_gone: bool = getattr(original, "is_gone", False)
+        self.is_slow: bool = getattr(original, "is_slow", False)
 
 
 class ReturnsNoneError(TypeError):

@@ -69,6 +69,12 @@ class GoneError(ForeignError):
     is_gone = True
 
 
+class SlowError(GoneError):
+    """The process was ended because all calls together took too long."""
+
+    is_slow = True
+
+
 @dataclass(frozen=True)
 class Hints:
     """What the user says about the layers of a file: names taken for records, and how layers are called."""
@@ -132,7 +138,7 @@ class Worker:
         if self._gone is not None:
             raise self._gone
         if self._spent > LAYER_SECONDS:
-            raise self._lost(step, GoneError("TimeoutError", f"more than {LAYER_SECONDS:g} s in all"))
+            raise self._lost(step, SlowError("TimeoutError", f"more than {LAYER_SECONDS:g} s in all"))
         started = time.monotonic()
         try:
             return self._ask(Message(text, arrays or {}), step, CALL_SECONDS if seconds is None else seconds)

@@ -1,7 +1,8 @@
 """Somebody's file of layers: imported, and searched for what it defines.
 
-What a class or a function may be is told by its name (the records' ``known_as``), or by the user; how it is called is
-found by trying (`oracle.subjects.conventions`). Nothing is written: no bytecode, nothing beside the file.
+What a class or a function may be is told by its name (the records' ``known_as``), or by the user; what has a forward
+and a backward and another name is checked against its own forward. How it is called is found by trying
+(`oracle.subjects.conventions`). Nothing is written: no bytecode, nothing beside the file.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from oracle.catalog.own import OWN
 from oracle.catalog.record import LayerSpec
 from oracle.catalog.variants import KNOWN
 from oracle.subjects.conventions.calling import Calling
 from oracle.subjects.conventions.network import attempts_at_network
+from oracle.subjects.conventions.own import attempts_at_own
 from oracle.subjects.conventions.recognition import (
     BACKWARDS,
     CALLED,
@@ -35,6 +38,7 @@ from oracle.subjects.conventions.recognition import (
     callings_of_class,
     callings_of_function,
     callings_of_functions,
+    methods_of,
     untried,
 )
 from oracle.subjects.lines import lines_of
@@ -45,6 +49,9 @@ ROOTS = (".git", "pyproject.toml", "setup.py", "setup.cfg")
 DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
 #: Words that people put around the name of a layer.
 AROUND = ("layer", "activation", "function", "module", "node", "my", "custom", "numpy", "np", "loss")
+#: A number at the end of a name is a counter (Affine1, Relu2, sigmoid_2), but for those that are established names of
+#: other functions: ReLU6 is min(max(x, 0), 6), exp2 is 2^x. An underscore before it makes it a counter again (relu_6).
+OTHER_FUNCTIONS = frozenset({"relu6", "exp2"})
 FORWARD_WORDS, BACKWARD_WORDS = (
     ("forward", "fwd", ""),
     ("backward", "bwd", "backprop", "grad", "gradient", "prime", "derivative", "deriv", "d_"),
@@ -114,6 +121,10 @@ def recognise(module: Any, candidate: Candidate, told: Told, *, is_tried: bool =
     Raises UnknownCallingError.
     """
     given = getattr(module, candidate.name)
+    if candidate.records == (OWN,):
+        if not is_tried:
+            raise UnknownCallingError("the process ended, or did not answer in time, when it was called")
+        return attempts_at_own(module, candidate.name, given, candidate.backward, told)
     tried: list[tuple[str, Attempt]] = []
     reasons: list[str] = []
     for name in candidate.records:
@@ -247,11 +258,29 @@ class SourceFile:
             taken_for = self._taken_for.get(node.name)
             records = tuple(taken_for) if taken_for else records_known_as(name, is_class=is_class or bool(backward))
             if not records:
-                self.passed_over.append({"name": node.name, "reason": UNKNOWN_NAME})
-                continue
-            problem = _misspelt(node, KNOWN[records[0]], self.code)
+                if not (backward or (is_class and self._is_layer(node))):
+                    self.passed_over.append({"name": node.name, "reason": UNKNOWN_NAME})
+                    continue
+                records = (OWN,)
+            problem = "" if records == (OWN,) else _misspelt(node, KNOWN[records[0]], self.code)
             place = self.code.place(node.lineno)
             self.candidates.append(Candidate(node.name, node.lineno, place, records, backward, problem))
+
+    def _is_layer(self, node: ast.ClassDef | ast.FunctionDef) -> bool:
+        """Whether a class of a name that nobody knows has a forward and a backward, and means them to be called."""
+        given = getattr(self.module, node.name)
+        if not isinstance(given, type):
+            return False
+        bodies = {n.name: n.body for n in node.body if isinstance(n, ast.FunctionDef)}
+        return all(name and not _is_abstract(bodies.get(name, [])) for name in methods_of(given))
+
+
+def _is_abstract(body: list[ast.stmt]) -> bool:
+    """Whether a method does nothing but say that a subclass has it: no statement, or NotImplementedError."""
+    if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+        body = body[1:] or [ast.Pass()]
+    is_raised = bool(body) and isinstance(body[0], ast.Raise) and "NotImplemented" in ast.unparse(body[0])
+    return is_raised or (bool(body) and all(isinstance(statement, ast.Pass) for statement in body))
 
 
 def records_known_as(name: str, *, is_class: bool) -> tuple[str, ...]:
@@ -272,6 +301,9 @@ def _readings(name: str) -> Iterator[str]:
     """A name in lower case without underscores; then without what people put around it."""
     wanted = name.lower().replace("_", "")
     yield wanted
+    words = re.findall(r"_\d+|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", name)
+    if "".join(word.lower() for word in words if word.lower() not in AROUND) in OTHER_FUNCTIONS:
+        return
     without_number = wanted.rstrip("0123456789")
     yield without_number
     words = [w.lower() for w in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
@@ -288,6 +320,11 @@ def _base(name: str, words: tuple[str, ...]) -> str:
             return wanted.removesuffix(word).strip("_")
         if word and wanted.startswith(word) and wanted != word:
             return wanted.removeprefix(word).strip("_")
+    # conv_forward_naive and conv_backward_naive: the whole words alone, since a grad in the middle may mean anything.
+    parts = wanted.split("_")
+    for word in words:
+        if word in (*FORWARD_WORDS[:2], *BACKWARD_WORDS[:2]) and word in parts:
+            return "_".join(part for part in parts if part != word)
     return ""
 
 

@@ -73,10 +73,12 @@ def test_a_name_that_says_nothing_is_told_with_as(theirs):
     assert "dW in self.one, db in self.two" in report["subjects"][0]["convention"]
 
 
-def test_without_as_it_is_passed_over_with_what_to_say(theirs, capsys):
+def test_without_as_it_is_checked_against_its_own_forward_with_what_to_say(theirs, capsys):
     (theirs / "odd.py").write_text(ODD, encoding="utf-8")
-    assert main(["check", f"{theirs / 'odd.py'}::Mixer"]) == 2
-    assert "no layer is known by this name; say what it is with --as" in capsys.readouterr().err
+    assert main(["check", f"{theirs / 'odd.py'}::Mixer"]) == 0
+    said = capsys.readouterr().out
+    assert "own forward: x (N, D), W (D, M), b (M,)  (W, b); dW in self.one, db in self.two  right" in said
+    assert "no layer is known by this name (--as NAME says which it is)" in said
 
 
 def test_averaged_gradients_are_right_where_they_are_meant(theirs):

@@ -8,6 +8,7 @@ import pytest
 from oracle.cli import main
 from oracle.sources.autograd import is_available
 from oracle.subjects.remote import Worker
+from oracle.subjects.source_file import records_known_as
 
 SAMPLES = Path(__file__).parent / "samples"
 #: Verdicts of layers that are right; what people write loses digits near a saturated softmax.
@@ -88,6 +89,34 @@ RECOGNISED = {
         "MeanSquaredError": ("IdentityWithLoss", "()"),
         "SquareLoss": ("half squared error, summed", "backward without dout"),
         "BCELoss": ("binary cross-entropy of probabilities, averaged over all entries", "()"),
+    },
+    "unknown_names": {
+        "BatchNormalization": ("own forward: x (N, D), gamma (D,), beta (D,)", "(gamma, beta)"),
+        "LayerNorm": ("own forward: x (N, 4), scale (1, 4), shift (1, 4)", "(4); dscale in self.grad_scale"),
+        "Dropout": ("own forward: x (N, D)", "()"),
+        "Convolution": ("own forward: x (N, C, H, W), W (FN, C, FH, FW), b (FN,)", "(W, b)"),
+        "Pooling": ("own forward: x (N, C, H, W)", "(2, 2)"),
+        "AveragePool2D": ("own forward: x (N, C, H, W)", "()"),
+        "Softplus": ("own forward: x (N, D)", "()"),
+        "GELU": ("own forward: x (N, D)", "()"),
+        "ELU": ("own forward: x (N, D)", "()"),
+        "ReLU6": ("own forward: x (N, D)", "()"),
+        "LeakyReLU": ("own forward: x (N, D)", "(0.25)"),
+        "PReLU": ("own forward: x (N, D), alpha (D,)", "(alpha)"),
+        "Flatten": ("own forward: x (N, C, H, W)", "()"),
+        "Mixer": ("own forward: x (N, 4), W (4, 2), b (2,)", "(4, 2)"),
+        "MaxPool": ("own forward: x (N, C, H, W)", "()"),
+        "swish": ("own forward: x (N, D)", "dx is dout · swish_derivative(x)"),
+        "batchnorm_forward": ("own forward: x (N, D), gamma (D,), beta (D,)", "with {'mode': 'train'}"),
+        "conv_forward_naive": (
+            "own forward: x (N, C, H, W), w (FN, C, FH, FW), b (FN,)",
+            "with {'stride': 1, 'pad': 1}",
+        ),
+        "max_pool_forward_naive": (
+            "own forward: x (N, C, H, W)",
+            "with {'pool_height': 2, 'pool_width': 2, 'stride': 2}",
+        ),
+        "dropout_forward": ("own forward: x (N, D)", "with {'mode': 'train', 'p': 0.5, 'seed': 123}"),
     },
     "networks": {
         "Relu": ("Relu", "()"),
@@ -206,3 +235,13 @@ def test_the_line_of_a_fault_is_shown(checked):
     subjects = checked(source.replace("np.sum(dout, axis=0)", "np.sum(dout, axis=1)"))
     assert subjects["Affine"]["findings"][0]["place"] == "line 25: self.db = np.sum(dout, axis=1)"
     assert "\n    line 25: self.db = np.sum(dout, axis=1)\n" in checked.out
+
+
+@pytest.mark.parametrize("name", ["Relu2", "ReLU1", "relu_2", "relu_6", "Relu10", "my_relu2", "Relu2Layer"])
+def test_a_number_at_the_end_of_a_name_is_a_counter(name):
+    assert records_known_as(name, is_class=True) == ("Relu",)
+
+
+@pytest.mark.parametrize("name", ["ReLU6", "Relu6", "relu6", "MyReLU6", "relu6_layer", "ReLU6Layer", "Exp2"])
+def test_a_number_that_makes_it_another_function_is_none(name):
+    assert records_known_as(name, is_class=True) == ()

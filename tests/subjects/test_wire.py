@@ -6,7 +6,8 @@ import struct
 import numpy as np
 import pytest
 
-from oracle.subjects.wire import BrokenMessageError, Message, receive, send
+from oracle.catalog.case import lay_out
+from oracle.subjects.wire import BrokenMessageError, Message, layout_of, receive, send
 
 
 def test_what_is_sent_arrives():
@@ -19,6 +20,18 @@ def test_what_is_sent_arrives():
     np.testing.assert_array_equal(message.arrays["inputs"]["x"], x)
     assert message.arrays["inputs"]["x"].dtype == np.float32
     assert message.arrays["inputs"]["nothing"].shape == (0, 2)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "c16"])
+@pytest.mark.parametrize("layout", ["contiguous", "Fortran", "strided", "read-only"])
+def test_layout_arrives_too(layout, dtype):
+    stream = io.BytesIO()
+    x = lay_out(np.arange(6).reshape(2, 3).astype(dtype), layout)
+    send(stream, Message({}, {"inputs": {"x": x}}))
+    stream.seek(0)
+    arrived = receive(stream).arrays["inputs"]["x"]
+    np.testing.assert_array_equal(arrived, x)
+    assert (arrived.dtype, layout_of(arrived)) == (x.dtype, layout)
 
 
 def framed(header):

@@ -24,8 +24,8 @@ class Calling:
 
     ``forward`` and ``backward`` are names of methods, or of functions where ``kind`` says so; ``backward`` is empty
     where there is none. ``made_from``, ``forward_takes`` and ``backward_takes`` are what is handed in, in order: names
-    of arguments, of axes (sizes), ``dout``, ``lr``, ``cache``, ``output``. Places are as in
-    `oracle.subjects.conventions.places`.
+    of arguments, of axes (sizes), ``dout``, ``lr``, ``cache``, ``output``, or settings written out: ``2``. Places are
+    as in `oracle.subjects.conventions.places`.
     """
 
     kind: str = CLASS
@@ -56,6 +56,8 @@ class Calling:
     refused_targets: tuple[str, ...] = ()
     #: For a network: which of the outputs of the record it gives.
     outputs: tuple[str, ...] = ()
+    #: Of a layer that nobody knows: gradients that backward gives and that cannot be asked for.
+    unasked: tuple[str, ...] = ()
 
     @property
     def takes_dout(self) -> bool:
@@ -113,6 +115,9 @@ class Calling:
         sizes = {"D": "in", "M": "out", "H1": "hidden", "C": "out"}
         made = f"({', '.join(sizes.get(name, name) for name in self.made_from)})"
         parts = [made if self.kind in (CLASS, NETWORK) else self.kind]
+        settings = [name for name in self.forward_takes if not name.isidentifier()]
+        if settings:
+            parts.append(f"with {', '.join(settings)}")
         if self.forward_takes[:1] == ("t",):
             parts.append("targets first")
         parts += [f"no {form}" for form in self.refused_targets]
@@ -140,4 +145,6 @@ class Calling:
             parts.append("backward without dout")
         if self.averages_gradients and self.gradients:
             parts.append("dW and db are averages")
+        if self.unasked:
+            parts.append(f"{', '.join(self.unasked)} not asked")
         return "; ".join(part for part in parts if part)

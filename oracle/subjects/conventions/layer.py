@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +19,18 @@ from oracle.subjects.interface import Array, ReturnsNoneError, SubjectError
 LEARNING_RATE = 2.0**40
 
 
+#: NumPy's global generator is set to this before a layer that nobody knows is made, and before each of its forwards, so
+#: that a mask that it draws there is always the same one.
+SEED = 20
+
+
 class MissingGradientError(Exception):
     """Backward has not left a gradient where it was looked for."""
+
+
+def handed_in(name: str, known: Mapping[str, Any]) -> Any:
+    """What goes by a name in a `Calling`, or the setting that is written out there, new for every call."""
+    return known[name] if name in known else ast.literal_eval(name)
 
 
 class ForeignLayer(Instance):
@@ -42,6 +53,7 @@ class ForeignLayer(Instance):
 
     def _make(self) -> None:
         try:
+            self._seed(SEED)
             self._object = self._made()
         except Exception as error:
             raise SubjectError("the constructor", error) from error
@@ -60,7 +72,7 @@ class ForeignLayer(Instance):
             for axis, side in zip(self._axes[name], values.shape, strict=True)
         }
         handed = {**self._known, **sizes, "lr": LEARNING_RATE}
-        made = getattr(self._module, self._name)(*(handed[name] for name in calling.made_from))
+        made = getattr(self._module, self._name)(*(handed_in(name, handed) for name in calling.made_from))
         if not set(calling.made_from) & set(own):
             for name, place in calling.parameters.items():
                 old = read(place, {"self": made})
@@ -78,8 +90,15 @@ class ForeignLayer(Instance):
         first = np.asarray(next(iter(inputs.values())))
         self._rows = len(first) if first.ndim > 1 else 1
         forward = getattr(self._object, self.calling.forward)
-        self._known["forward"] = forward(*(self._known[name] for name in self.calling.forward_takes))
+        self._seed(SEED)
+        self._known["forward"] = forward(*(handed_in(name, self._known) for name in self.calling.forward_takes))
         return self._known["forward"]
+
+    def _seed(self, seed: int) -> None:
+        """NumPy's global generator at the same place every time, where it is not known what is random."""
+        if not self.record.has_twin:
+            # The generator that people's own layers draw from: there is no other way to it.
+            np.random.seed(seed)  # noqa: NPY002
 
     def _first_output(self, inputs: Mapping[str, Array]) -> Any:
         returned = self.call_forward(inputs)
@@ -105,6 +124,8 @@ class ForeignLayer(Instance):
             getattr(self._object, calling.zero_grad)()
         if not calling.backward:
             return handed["forward"]
+        # Another place than in forward: a mask that is drawn anew in backward is another one.
+        self._seed(SEED + 1)
         returned = getattr(self._object, calling.backward)(*(handed[name] for name in calling.backward_takes))
         return handed["dout"] * returned if calling.times_dout else returned
 

@@ -105,6 +105,13 @@ def places_in(held: Any, root: str, depth: int = 2) -> Iterator[tuple[str, Array
         yield from places_in(value, place, depth - 1)
 
 
+def numbers_in(held: Any, root: str) -> Iterator[str]:
+    """The places of the floating-point numbers that are attributes of ``held``."""
+    for place, value in _entries(held, root):
+        if isinstance(value, (float, np.floating)):
+            yield place
+
+
 def _entries(held: Any, place: str) -> Iterator[tuple[str, Any]]:
     if isinstance(held, Mapping):
         yield from ((f"{place}[{key!r}]", value) for key, value in held.items() if isinstance(key, (str, int)))

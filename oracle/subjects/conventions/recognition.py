@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from oracle.catalog.case import Arrays, Case, materialise
-from oracle.catalog.record import ANY, BATCH, BROADCAST, LayerSpec
+from oracle.catalog.record import ANY, AS_FORWARD_GIVES, BATCH, BROADCAST, LayerSpec
 from oracle.subjects.conventions.calling import CLASS, FUNCTION, FUNCTIONS, MEAN, SUM, UPDATE, Calling
 from oracle.subjects.conventions.layer import ForeignLayer
 from oracle.subjects.conventions.places import (
@@ -30,11 +30,12 @@ from oracle.subjects.conventions.places import (
     is_named_for,
     is_named_for_gradient,
     last_name,
+    numbers_in,
     places_in,
     plain,
     read,
 )
-from oracle.subjects.interface import Array
+from oracle.subjects.interface import Array, SubjectError
 
 #: Names of methods, the usual ones first.
 FORWARDS = (
@@ -98,16 +99,24 @@ class Attempt:
     fits: tuple[bool, ...]
     value: Array | None
     is_own_slope: bool = False
+    #: What it raised, where it did not run to the end.
+    raised: str = ""
 
 
-def probe(record: LayerSpec, *, is_one_sample: bool = False) -> Arrays:
-    """A small case of the record with sides that are all different; targets are one-hot."""
+def probe(record: LayerSpec, *, is_one_sample: bool = False, with_other_sizes: bool = False) -> Arrays:
+    """A small case of the record with sides that are all different; targets are one-hot.
+
+    ``with_other_sizes`` takes the last of the sizes that the record lists, and not the first.
+    """
     axes = sorted({axis for a in record.arguments for axis in a.axes}, key=lambda axis: (axis != BATCH, axis))
     sizes = dict(zip(axes, SIDES, strict=False))
     if is_one_sample and BATCH in sizes:
         sizes[BATCH] = 1
     anything = (3, 4)
     shapes: dict[str, tuple[int, ...]] = {}
+    if record.sizes:
+        sizes = {axis: listed[-1 if with_other_sizes else 0] for axis, listed in record.sizes.items()}
+        sizes |= {axis: int(axis) for a in record.arguments for axis in a.axes if axis.isdigit()}
     for a in record.arguments:
         shapes[a.name] = anything if a.shape in (ANY, BROADCAST) else tuple(sizes[axis] for axis in a.axes)
     has_axes = isinstance(record.output_shape, tuple)
@@ -136,7 +145,7 @@ def _best_of(module: Any, name: str, record: LayerSpec, candidates: list[Calling
     reasons: list[UnknownCallingError] = []
     for calling in candidates:
         try:
-            tried.append(_attempt(module, name, record, calling, told))
+            tried.append(attempt_at(module, name, record, calling, told))
         except UnseenUpdateError:
             raise
         except UnknownCallingError as error:
@@ -187,7 +196,7 @@ def callings_of_class(given: type, record: LayerSpec, told: Told) -> list[Callin
     for made_from in _makings(given, record):
         for forward_takes in _forward_arguments(getattr(given, forward, None), record, bool(made_from)):
             calling = Calling(CLASS, forward, backward, made_from, forward_takes, zero_grad=zero_grad)
-            for called in _with_backward(calling, getattr(given, backward, None), record):
+            for called in with_backward(calling, getattr(given, backward, None), record):
                 found += _orientations(called, record, told)
     return found
 
@@ -212,7 +221,7 @@ def callings_of_functions(
             found += _orientations(replace(calling, input_gradients=("returned[1]",)), record, told)
             continue
         calling = Calling(FUNCTIONS, forward.__name__, backward.__name__, (), forward_takes)
-        for called in _with_backward(calling, backward, record, bound=False):
+        for called in with_backward(calling, backward, record, bound=False):
             found += _orientations(called, record, told)
     return found
 
@@ -222,7 +231,16 @@ def has_method(given: type, name: str) -> bool:
     return any(name in vars(base) for base in given.__mro__ if base is not object)
 
 
-def _with_backward(calling: Calling, function: Any, record: LayerSpec, *, bound: bool = True) -> Iterator[Calling]:
+def methods_of(given: type) -> tuple[str, str]:
+    """The names of the methods by which a class of an unknown name is a layer; empty for what it has not.
+
+    ``loss`` is what a network has, and a loss of another form.
+    """
+    forward = next((n for n in FORWARDS if n != "loss" and has_method(given, n)), "")
+    return forward, next((n for n in BACKWARDS if has_method(given, n)), "")
+
+
+def with_backward(calling: Calling, function: Any, record: LayerSpec, *, bound: bool = True) -> Iterator[Calling]:
     """The ways in which backward may be called; one that takes neither dout nor a cache gives the derivative alone."""
     required = required_arguments(function, bound=bound) if function is not None else []
     is_derivative = calling.backward in DERIVATIVES or not bound
@@ -357,7 +375,8 @@ def _backward_arguments(function: Any, record: LayerSpec, *, bound: bool = True)
 # --------------------------------------------------------------------------- trying
 
 
-def _attempt(module: Any, name: str, record: LayerSpec, calling: Calling, told: Told) -> Attempt:
+def attempt_at(module: Any, name: str, record: LayerSpec, calling: Calling, told: Told) -> Attempt:
+    """One calling, tried on the probe of the record. Raises UnknownCallingError."""
     given = probe(record, is_one_sample=calling.one_at_a_time)
     fits: list[bool] = []
     value = None
@@ -367,6 +386,8 @@ def _attempt(module: Any, name: str, record: LayerSpec, calling: Calling, told: 
             calling = _with_parameters(module, name, record, calling, given)
             fits.append(True)
             calling, layer, value = _forward(module, name, record, calling, given)
+            if record.output_shape == AS_FORWARD_GIVES:
+                given = replace(given, dout=np.random.default_rng(1).normal(size=np.shape(value)))
             fits += [True, np.shape(value) == given.dout.shape]
             if not record.has_backward:
                 return Attempt(calling, tuple(fits), np.asarray(value))
@@ -379,9 +400,10 @@ def _attempt(module: Any, name: str, record: LayerSpec, calling: Calling, told: 
             is_own_slope = (record.is_loss or calling.times_dout) and _is_own_slope(layer, record, given)
         except UnknownCallingError:
             raise
-        except Exception:
+        except Exception as error:
             calling = untried(calling, record).calling
-            return Attempt(calling, tuple(fits), None if value is None else np.asarray(value))
+            raised = str(error) if isinstance(error, SubjectError) else f"{type(error).__name__}: {error}"
+            return Attempt(calling, tuple(fits), None if value is None else np.asarray(value), raised=raised)
     return Attempt(calling, tuple(fits), np.asarray(value), is_own_slope)
 
 
@@ -398,7 +420,8 @@ def _with_parameters(module: Any, name: str, record: LayerSpec, calling: Calling
             same = [p for p, kept in held.items() if kept.size == values.size and np.shares_memory(kept, values)]
             same = same or [p for p, kept in held.items() if np.array_equal(kept.reshape(-1), values.reshape(-1))]
         else:
-            like = [p for p, kept in held.items() if sorted(s for s in kept.shape if s > 1) == sorted(values.shape)]
+            sides = sorted(s for s in values.shape if s > 1)
+            like = [p for p, kept in held.items() if sorted(s for s in kept.shape if s > 1) == sides]
             same = [p for p in like if _is_called(p, a.name, values.ndim)]
             same = same or [p for p in like if not _sounds_like_a_gradient(p, a.name, values.ndim)]
             if not same and not calling.made_from:
@@ -467,7 +490,8 @@ def _with_output(layer: ForeignLayer, returned: Any, record: LayerSpec, calling:
     if calling.output != "returned":
         return calling
     if returned is None:
-        place = _first_named(layer._object, OUTPUTS, given.dout.shape)
+        shape = None if record.output_shape == AS_FORWARD_GIVES else given.dout.shape
+        place = _first_named(layer._object, OUTPUTS, shape)
         if not place:
             raise TypeError(f"{calling.forward} returned None, and no attribute holds an output")
         return replace(calling, output=place)
@@ -501,9 +525,9 @@ def _refused(layer: ForeignLayer, record: LayerSpec, given: Arrays) -> tuple[str
     return tuple(refused)
 
 
-def _first_named(made: Any, names: tuple[str, ...], shape: tuple[int, ...]) -> str:
+def _first_named(made: Any, names: tuple[str, ...], shape: tuple[int, ...] | None) -> str:
     """The place of an array of that shape, either way round, with the first of the names that there is; or empty."""
-    fitting = [p for p, kept in places_in(made, "self", depth=1) if kept.shape in (shape, shape[::-1])]
+    fitting = [p for p, kept in places_in(made, "self", depth=1) if shape is None or kept.shape in (shape, shape[::-1])]
     return next((p for name in names for p in fitting if plain(last_name(p)) == name), "")
 
 
@@ -603,7 +627,9 @@ def _left_behind(
         for p, values in held.items()
         if values.shape == shape and p != own and (p not in before or not np.array_equal(before[p], values))
     ]
-    for found in (in_attributes, in_containers, by_index, of_parameter):
+    # A sum over too much is a number.
+    numbers = [p for p in numbers_in(made, "self") if is_named_for_gradient(last_name(p), name, axes)]
+    for found in (in_attributes, in_containers, by_index, of_parameter, numbers):
         if found:
             return found[0]
     return fresh[0] if len(fresh) == 1 else ""

@@ -64,7 +64,7 @@ def nearest(attempts: Sequence[tuple[str, Calling, Array | None]]) -> tuple[str,
     far = 1e-3
     distances = []
     for name, calling, value in attempts:
-        distance = far if value is None else _distance(KNOWN[name], value, calling)
+        distance = far if value is None or not KNOWN[name].has_twin else _distance(KNOWN[name], value, calling)
         # What differs by rounding alone is equally near.
         distances.append(max(distance, 1e-9) if distance < far else far)
     name, calling, _ = attempts[distances.index(min(distances))]
