@@ -82,9 +82,7 @@ def gradient_weight(record: LayerSpec, arrays: Arrays, name: str, derivative: De
     upstream = np.abs(np.asarray(dout, np.float64))
     scale = (absolute @ upstream.reshape(-1)).reshape(given[name].shape)
     if record.gradient_scale is not None:
-        extra = record.gradient_scale(given, upstream).get(f"d{name}")
-        if extra is not None:
-            scale = np.maximum(scale, extra)
+        scale = np.maximum(scale, record.gradient_scale(given, upstream)[f"d{name}"])
     return np.asarray((terms.reshape(given[name].shape) + LOCAL) * scale)
 
 
