@@ -186,6 +186,11 @@ def test_what_cannot_run_is_said(layer, said):
     assert set(result.checks["runs"].sentences) == {result.cause}
 
 
+def test_list_for_an_array_is_said_where_it_has_lost_its_shape():
+    result = check_layer(ReturnsAList, taken_for="relu")
+    assert (result.verdict, result.cause_id) == ("forward wrong", "wrong_shape")
+
+
 # ----------------------------------------------------------------------------- losses
 
 
