@@ -163,8 +163,8 @@ class Worker:
             self._process.kill()
             self._process.wait()
             for stream in (self._process.stdin, self._process.stdout):
-                if stream is not None:
-                    stream.close()
+                assert stream is not None  # both are pipes
+                stream.close()
             self._process = None
 
     def _load(self, *, definitions_only: bool) -> list[dict[str, Any]]:
