@@ -6,6 +6,7 @@ answers every further call with what happened, so that an endless loop costs its
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import queue
@@ -142,7 +143,7 @@ class Worker:
     def printed(self) -> str:
         """The first of what the file has printed, in its present process."""
         try:
-            return str(self._ask(Message({"call": "printed"}), "printed", CALL_SECONDS).text["printed"])
+            return str(self.call({"call": "printed"}, step="printed").text["printed"])
         except SubjectError:
             return ""
 
@@ -164,7 +165,9 @@ class Worker:
             self._process.wait()
             for stream in (self._process.stdin, self._process.stdout):
                 assert stream is not None  # both are pipes
-                stream.close()
+                # What was written for a process that has ended meanwhile cannot be sent any more.
+                with contextlib.suppress(OSError):
+                    stream.close()
             self._process = None
 
     def _load(self, *, definitions_only: bool) -> list[dict[str, Any]]:

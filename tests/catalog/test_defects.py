@@ -140,3 +140,31 @@ def test_no_subject_knows_the_name_of_its_defect():
             subject = defect.subject()
             assert subject.label == subject.record.name == record
             assert name not in repr(vars(subject))
+
+
+def test_rules_of_parameters_and_of_class_targets_change_something_where_there_are_such():
+    """In one case of each corner."""
+    shown = set()
+    for name in ("Affine", "SoftmaxWithLoss"):
+        record = RECORDS[name]
+        cases = [
+            case
+            for corner in ("ordinary", *record.corners)
+            for case in generated_cases(record, "float64", corner, 1, 4)
+        ]
+        cases += [replace(case, targets=form) for case in cases for form in record.target_forms]
+        right = implementation_of(record)
+        transcripts = [list(transcript(right, case)) for case in cases]
+        for defect in by_name(name).values():
+            subject = defect.subject()
+            if any(differ(one, transcript(subject, case)) for one, case in zip(transcripts, cases, strict=True)):
+                shown.add(defect.name)
+    for text in (
+        "wrong for labels",
+        "wrong for one-hot targets",
+        "wrong for soft targets",
+        "backward updates a parameter",
+        "forward does not use b",
+        "db is not summed over the batch",
+    ):
+        assert any(text in name for name in shown), text

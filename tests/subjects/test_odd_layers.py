@@ -82,7 +82,7 @@ def affine_backward(dout, x, W, b):
     ],
 )
 def test_how_it_is_called_is_told_and_it_is_right(layer, called):
-    result = check_layer(layer, taken_for="affine")
+    result = check_layer(layer, taken_for="linear")  # as many call it
     assert result.verdict == "right", str(result)
     assert called in str(result)
 
@@ -342,6 +342,11 @@ def test_gradients_without_names_are_taken_in_the_order_of_the_parameters():
         "b2": "returned[3]",
     }
     assert check_layer(GradientsInOrder, taken_for="TwoLayerNet").verdict in ("right", "hazard")
+
+
+def test_network_without_a_softmax_gives_scores_whatever_they_are():
+    _, found = opened(Net, "TwoLayerNet, sigmoid")
+    assert "scores" in found.calling.outputs
 
 
 class TooFewGradients(Net):
