@@ -1,11 +1,14 @@
 """The process that somebody's file runs in, and what is told of the file by its text."""
 
+import sys
+
 import pytest
 
 from oracle.cli import main
 from oracle.reporting.check import first_verdicts
 from oracle.subjects.interface import SubjectError
 from oracle.subjects.remote import Worker
+from oracle.subjects.worker import _limit_memory
 
 RELU = """
 import numpy as np
@@ -157,3 +160,9 @@ def test_without_pytorch_it_is_said_what_was_not_asked(checked, monkeypatch):
     status, _, printed = checked(RELU)
     assert status == 0
     assert "whether forward is the right function, and not only differentiated rightly, was not asked" in printed.out
+
+
+def test_where_memory_cannot_be_limited_the_file_runs_without_a_limit(monkeypatch):
+    """As on Windows, which has no module of that name."""
+    monkeypatch.setitem(sys.modules, "resource", None)
+    assert _limit_memory() is None
