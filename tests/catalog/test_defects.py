@@ -168,9 +168,9 @@ def test_rules_of_parameters_and_of_class_targets_change_something_where_there_a
 
 
 def test_mistakes_are_tried_where_the_right_value_is_finite_and_in_corners_of_others():
-    """A reciprocal of 0 has no value to depart from, and no corner of its record is a network's."""
-    defects = list(defects_of(RECORDS["cross_entropy_error"]))
-    assert all(defect.record == "cross_entropy_error" for defect in defects)
+    """A reciprocal of 0 has no value to depart from, and its record has no corner of zeros."""
+    defects = list(defects_of(RECORDS["ReciprocalLayer"]))
+    assert all(defect.record == "ReciprocalLayer" for defect in defects)
     assert len(defects) > 20
 
 
@@ -217,3 +217,20 @@ def test_loss_written_by_hand_forgets_rows_of_a_label_that_comes_twice_and_refus
     assert forgets.value(twice) < right.value(twice)
     with pytest.raises(SubjectError, match="labels are one number for each row"):
         forgets.value({"x": x, "t": np.array([[0], [2]])})
+
+
+def test_labels_as_a_column_are_taken_from_every_row():
+    x, labels = np.array([[1.0, -2.0, 0.5], [0.0, 3.0, -1.0]]), np.array([0, 2])
+    defect = by_name("SoftmaxWithLoss")["SoftmaxWithLoss: labels as a column"]
+    takes, right = defect.subject().open({}), implementation_of(RECORDS["SoftmaxWithLoss"]).open({})
+    assert takes.value({"x": x, "t": labels}) == right.value({"x": x, "t": labels})
+    of_all = sum(right.value({"x": x, "t": np.full(2, label)}) for label in labels)
+    assert takes.value({"x": x, "t": labels[:, None]}) == pytest.approx(of_all, rel=1e-15)
+
+
+def test_gradient_that_is_not_summed_over_the_batch_is_right_for_a_single_sample():
+    record = RECORDS["Affine"]
+    subject = by_name("Affine")["Affine: db is not summed over the batch"].subject()
+    for corner, is_right in (("single sample", True), ("ordinary", False)):
+        (case,) = generated_cases(record, "float64", corner, 1, seed=4)
+        assert differ(transcript(implementation_of(record), case), transcript(subject, case)) is not is_right

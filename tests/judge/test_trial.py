@@ -46,6 +46,19 @@ def test_where_truth_speaks_pytorch_is_off_for_the_same_cases(needs_the_twin):
     assert found.autograd_off.keys() == {"dx"}
 
 
+def test_reference_that_is_off_is_told_by_truth_alone(needs_the_twin, monkeypatch):
+    record = RECORDS["Sigmoid"]
+    trials = [Trial(implementation_of(record), case).run() for case in large_cases(record)]
+    assert "autograd" in {one.reference_that_is_off("dx") for one in trials}
+
+    def refuses(*_, **__):
+        raise NoTruthError("nobody knows")
+
+    monkeypatch.setattr(trial, "truth", refuses)
+    trials = [Trial(implementation_of(record), case).run() for case in large_cases(record)]
+    assert {one.reference_that_is_off("dx") for one in trials} == {None}
+
+
 def test_sources_that_were_not_run_are_not_compared():
     record = RECORDS["Sigmoid"]
     (case,) = generated_cases(record, "float64", "ordinary", 1, 0)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import scratch
 from oracle import check_layer
 from oracle.errors import InputError
 from oracle.notebook import open_layer
@@ -345,7 +346,8 @@ def test_gradients_without_names_are_taken_in_the_order_of_the_parameters():
 
 
 def test_network_without_a_softmax_gives_scores_whatever_they_are():
-    _, found = opened(Net, "TwoLayerNet, sigmoid")
+    """Between 0 and 1 they would be taken for probabilities otherwise."""
+    _, found = opened(scratch.MultiLayerNet, "MultiLayerNet sigmoid, squared error")
     assert "scores" in found.calling.outputs
 
 

@@ -166,3 +166,10 @@ def test_where_memory_cannot_be_limited_the_file_runs_without_a_limit(monkeypatc
     """As on Windows, which has no module of that name."""
     monkeypatch.setitem(sys.modules, "resource", None)
     assert _limit_memory() is None
+
+
+def test_class_with_methods_of_no_known_name_is_passed_over(written):
+    source = "class Relu:\n    def apply(self, x):\n        return x\n\n    def undo(self, y):\n        return y\n"
+    with loaded(written(source)) as worker:
+        assert worker.found == ()
+        assert worker.passed_over == ({"name": "Relu", "reason": "it has neither forward nor backward"},)
