@@ -228,9 +228,9 @@ def test_labels_as_a_column_are_taken_from_every_row():
     assert takes.value({"x": x, "t": labels[:, None]}) == pytest.approx(of_all, rel=1e-15)
 
 
-def test_gradient_that_is_not_summed_over_the_batch_is_right_for_a_single_sample():
+def test_gradient_that_is_not_summed_over_the_batch_is_right_where_there_is_no_batch():
     record = RECORDS["Affine"]
     subject = by_name("Affine")["Affine: db is not summed over the batch"].subject()
-    for corner, is_right in (("single sample", True), ("ordinary", False)):
+    for corner, is_right in (("single sample", True), ("batch of 0", True), ("ordinary", False)):
         (case,) = generated_cases(record, "float64", corner, 1, seed=4)
         assert differ(transcript(implementation_of(record), case), transcript(subject, case)) is not is_right

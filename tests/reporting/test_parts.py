@@ -18,6 +18,7 @@ from oracle.catalog.records import RECORDS
 from oracle.cli import main
 from oracle.data.digits import load_digits
 from oracle.errors import InputError
+from oracle.judge.checks import CHECKS
 from oracle.reporting import baseline, exhibits, kill_rate, kill_rate_text, matrix, parallel, regression, render, truth
 from oracle.reporting.environment import environment
 from oracle.reporting.page import build_page
@@ -128,6 +129,16 @@ def test_smallest_set_is_not_said_to_be_the_smallest_where_not_all_were_tried(mo
     monkeypatch.setattr(kill_rate, "MOST_SETS", 0)
     found = kill_rate.minimum_checks(caught)
     assert not found["exact"]
+    assert all(set(found["checks"]) & set(checks) for checks in caught)
+
+
+def test_smallest_set_is_smaller_than_what_taking_the_most_frequent_first_gives():
+    """The first and the third check catch four of six each: beside the first two more are needed, beside the third one."""
+    one, two, three, four, five, six = list(CHECKS)[:6]
+    caught = [[six, four], [one, six], [five, three, one], [three, two, one], [one, three], [two, three]]
+    found = kill_rate.minimum_checks(caught)
+    assert found["exact"]
+    assert len(found["checks"]) == 2
     assert all(set(found["checks"]) & set(checks) for checks in caught)
 
 

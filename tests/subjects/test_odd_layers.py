@@ -345,10 +345,17 @@ def test_gradients_without_names_are_taken_in_the_order_of_the_parameters():
     assert check_layer(GradientsInOrder, taken_for="TwoLayerNet").verdict in ("right", "hazard")
 
 
+class SizesInAList(scratch.MultiLayerNet):
+    def __init__(self, input_size, hidden_size_list, output_size):
+        super().__init__(input_size, hidden_size_list, output_size, hidden="sigmoid", output="sigmoid-squared")
+
+
 def test_network_without_a_softmax_gives_scores_whatever_they_are():
-    """Between 0 and 1 they would be taken for probabilities otherwise."""
-    _, found = opened(scratch.MultiLayerNet, "MultiLayerNet sigmoid, squared error")
+    """With a softmax it is seen whether they are probabilities."""
+    _, found = opened(SizesInAList, "MultiLayerNet sigmoid, squared error")
+    assert found.calling.made_from == ("in", "list", "out")
     assert "scores" in found.calling.outputs
+    assert check_layer(SizesInAList, taken_for="MultiLayerNet sigmoid, squared error").verdict == "right"
 
 
 class TooFewGradients(Net):
