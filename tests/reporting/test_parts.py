@@ -133,7 +133,7 @@ def test_smallest_set_is_not_said_to_be_the_smallest_where_not_all_were_tried(mo
 
 
 def test_smallest_set_is_smaller_than_what_taking_the_most_frequent_first_gives():
-    """The first and the third check catch four of six each: beside the first two more are needed, beside the third one."""
+    """The first and the third check catch four of six each: beside the first two are needed, beside the third one."""
     one, two, three, four, five, six = list(CHECKS)[:6]
     caught = [[six, four], [one, six], [five, three, one], [three, two, one], [one, three], [two, three]]
     found = kill_rate.minimum_checks(caught)
