@@ -174,3 +174,15 @@ def test_output_directory_that_takes_no_file(tmp_path, monkeypatch):
         require_writable_directory(tmp_path)
     assert "no file can be written in this directory (Read-only file system)" in one_line(caught)
     assert names(tmp_path) == []
+
+
+def test_what_cannot_be_removed_does_not_hide_why_nothing_was_written(tmp_path, monkeypatch):
+    failing(monkeypatch, "fsync", OSError(28, "No space left on device"))
+
+    def refuses(path, missing_ok=False):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuses)
+    with pytest.raises(InputError) as caught:
+        write_atomically(tmp_path / "report.md", "new")
+    assert "No space left on device" in one_line(caught)

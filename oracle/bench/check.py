@@ -6,6 +6,7 @@ fast mode of ``torch.autograd.gradcheck``; and how small an error in a single en
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -158,11 +159,8 @@ def thresholds(images: Digits, *, seed: int) -> dict[str, Any]:
     record, parameters = _network(seed)
     certifier = Certifier(implementation_of(record), parameters, seed=seed)
     point = certifier.at(_inputs(record, images.images[:SAMPLES], images.labels[:SAMPLES]))
-    start = 0
-    for name, shape in point.reference.shapes.items():
-        if name == PLANTED_IN:
-            break
-        start += int(np.prod(shape))
+    before = itertools.takewhile(lambda name: name != PLANTED_IN, point.reference.shapes)
+    start = sum(parameters[name].size for name in before)
     planted = point.gradient[start : start + parameters[PLANTED_IN].size]
     sizes = np.abs(planted)
     candidates = start + np.flatnonzero(sizes >= np.median(sizes[sizes > 0]))

@@ -83,8 +83,8 @@ def _serve(connection: Connection, way: Way) -> None:
         while True:
             repeats = connection.recv()
             connection.send(time_calls(call, repeats))
-    except EOFError:
-        return
+    except (EOFError, BrokenPipeError):
+        return  # whoever asked is gone
     except Exception as error:
         connection.send(error)
 

@@ -34,7 +34,7 @@ def time_training(dtype: str, *, rounds: int, seed: int, on_round: Callable[[], 
 
     Without PyTorch its row is missing.
     """
-    options = {"dtype": dtype, "seed": seed}
+    options = {"dtype": dtype, "seed": seed, "samples": SAMPLES}
     makers = {
         TEXTBOOK: "oracle.bench.train:textbook_step",
         TORCH: "oracle.bench.train:torch_step",
@@ -45,36 +45,36 @@ def time_training(dtype: str, *, rounds: int, seed: int, on_round: Callable[[], 
     return interleaved(ways, rounds=rounds, on_round=on_round)
 
 
-def _samples(dtype: str, seed: int) -> tuple[Array, Array, TwoLayerNet]:
+def _samples(dtype: str, seed: int, samples: int) -> tuple[Array, Array, TwoLayerNet]:
     """Random samples, their labels, and a network: the same for every loop."""
     rng = np.random.default_rng(seed)
-    x = rng.random((SAMPLES, SIZES[0]), dtype=np.dtype(dtype).type)
-    return x, rng.integers(0, SIZES[-1], SAMPLES), TwoLayerNet(*SIZES, rng=rng, dtype=dtype)
+    x = rng.random((samples, SIZES[0]), dtype=np.dtype(dtype).type)
+    return x, rng.integers(0, SIZES[-1], samples), TwoLayerNet(*SIZES, rng=rng, dtype=dtype)
 
 
 def _one_hot(labels: Array, dtype: str) -> Array:
     return np.eye(SIZES[-1], dtype=dtype)[labels]
 
 
-def textbook_step(dtype: str, seed: int) -> Callable[[], object]:
+def textbook_step(dtype: str, seed: int, samples: int) -> Callable[[], object]:
     """A step as a textbook writes it."""
-    x, labels, net = _samples(dtype, seed)
+    x, labels, net = _samples(dtype, seed, samples)
     t = _one_hot(labels, dtype)
     step = TextbookStep(dict(net.params), LEARNING_RATE)
     rng = np.random.default_rng(seed)
 
     def call() -> None:
-        chosen = rng.choice(SAMPLES, BATCH)
+        chosen = rng.choice(samples, BATCH)
         step(x[chosen], t[chosen])
 
     return call
 
 
-def torch_step(dtype: str, seed: int) -> Callable[[], object]:
+def torch_step(dtype: str, seed: int, samples: int) -> Callable[[], object]:
     """A step as users of PyTorch write it."""
     from oracle.catalog.record import resolve
 
-    x, labels, net = _samples(dtype, seed)
+    x, labels, net = _samples(dtype, seed, samples)
     make = resolve("oracle.twins.training:eager_step")
     step: Callable[[], object] = make(
         net.params, x, labels, learning_rate=LEARNING_RATE, batch=BATCH, dtype=dtype, seed=seed
@@ -82,16 +82,16 @@ def torch_step(dtype: str, seed: int) -> Callable[[], object]:
     return step
 
 
-def scratch_step(dtype: str, seed: int) -> Callable[[], object]:
+def scratch_step(dtype: str, seed: int, samples: int) -> Callable[[], object]:
     """A step of ours."""
-    x, labels, net = _samples(dtype, seed)
-    batches = Batches(SAMPLES, BATCH, np.random.default_rng(seed))
+    x, labels, net = _samples(dtype, seed, samples)
+    batches = Batches(samples, BATCH, np.random.default_rng(seed))
     return Trainer(net, x, _one_hot(labels, dtype), batches, SGD(LEARNING_RATE)).step
 
 
-def matrix_products(dtype: str, seed: int) -> Callable[[], object]:
+def matrix_products(dtype: str, seed: int, samples: int) -> Callable[[], object]:
     """The five matrix products of a step, on arrays of its shapes: what no loop can do without."""
-    x, _, net = _samples(dtype, seed)
+    x, _, net = _samples(dtype, seed, samples)
     x = x[:BATCH].copy()
     W1, W2 = net.params["W1"], net.params["W2"]
     hidden, scores = x @ W1, x @ W1 @ W2
@@ -112,7 +112,7 @@ def time_parts(dtype: str, *, steps: int, seed: int) -> list[Row]:
     A part alone, called again and again on the same arrays, is much cheaper than in its place: fetching a batch from
     all over memory is the third largest part of a step, and looks like one of the smallest.
     """
-    samples, labels, net = _samples(dtype, seed)
+    samples, labels, net = _samples(dtype, seed, SAMPLES)
     batches = Batches(SAMPLES, BATCH, np.random.default_rng(seed))
     trainer = Trainer(net, samples, _one_hot(labels, dtype), batches, SGD(LEARNING_RATE))
     seconds: dict[str, list[float]] = {}

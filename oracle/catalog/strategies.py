@@ -90,8 +90,7 @@ def _shapes(draw: st.DrawFn, record: LayerSpec, corner: Corner) -> dict[str, Sha
         unfolded[axis] = tuple(draw(UNFOLDED_SIZES))[: len(parts)]
         sizes[axis] = math.prod(unfolded[axis])
     for axis, size in corner.sizes.items():
-        if axis in sizes:
-            sizes[axis] = sizes[size] if isinstance(size, str) else size
+        sizes[axis] = sizes[size] if isinstance(size, str) else size
     shapes = {}
     for name, template in templates.items():
         kept = [axis for axis in template if not (axis == BATCH and corner.drops_batch_axis)]

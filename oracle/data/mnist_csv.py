@@ -98,25 +98,25 @@ def _parse(path: Path, lines: list[tuple[int, str]]) -> NDArray[np.uint8]:
     try:
         values = np.loadtxt([line for _, line in lines], dtype=np.uint8, delimiter=",", comments=None, ndmin=2)
     except ValueError as error:
-        for number, line in lines:
-            _check_line(path, number, line)
+        _check_lines(path, lines)
+        # Such as -0, which is a whole number in that range.
         raise InputError(f"{path}: cannot be read as lines of {_LAYOUT} numbers ({error}); {_FETCH_AGAIN}") from error
     if values.shape[1] != _COLUMNS or values[:, 0].max() > _LARGEST_LABEL:
-        for number, line in lines:
-            _check_line(path, number, line)
+        _check_lines(path, lines)
     return values
 
 
-def _check_line(path: Path, number: int, line: str) -> None:
-    _check_columns(path, number, line)
-    for column, field in enumerate(line.split(",")):
-        text = field.strip()
-        what, largest = ("the label", _LARGEST_LABEL) if column == 0 else (f"pixel {column}", _LARGEST_PIXEL)
-        if not _WHOLE_NUMBER.fullmatch(text) or not 0 <= int(text) <= largest:
-            raise InputError(
-                f"{path}: line {number}: {what} is {text[:20]!a}, but a whole number in 0..{largest} is required; "
-                f"correct the line"
-            )
+def _check_lines(path: Path, lines: list[tuple[int, str]]) -> None:
+    for number, line in lines:
+        _check_columns(path, number, line)
+        for column, field in enumerate(line.split(",")):
+            text = field.strip()
+            what, largest = ("the label", _LARGEST_LABEL) if column == 0 else (f"pixel {column}", _LARGEST_PIXEL)
+            if not _WHOLE_NUMBER.fullmatch(text) or not 0 <= int(text) <= largest:
+                raise InputError(
+                    f"{path}: line {number}: {what} is {text[:20]!a}, but a whole number in 0..{largest} is required; "
+                    f"correct the line"
+                )
 
 
 def _check_columns(path: Path, number: int, line: str) -> None:

@@ -99,9 +99,7 @@ def gradient_weight(record: LayerSpec, arrays: Arrays, name: str, derivative: De
     upstream = np.abs(np.asarray(dout, np.float64))
     scale = (absolute @ upstream.reshape(-1)).reshape(given[name].shape)
     if record.gradient_scale is not None:
-        extra = record.gradient_scale(given, upstream).get(f"d{name}")
-        if extra is not None:
-            scale = np.maximum(scale, extra)
+        scale = np.maximum(scale, record.gradient_scale(given, upstream)[f"d{name}"])
     if not record.has_twin:
         largest = float(np.max(scale, initial=0.0)) * UNKNOWN_CANCELLATION
         return np.full(scale.shape, (float(np.max(terms, initial=0)) + LOCAL) * largest)

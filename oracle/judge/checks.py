@@ -252,10 +252,10 @@ def parameters_are_not_modified(trial: Trial) -> Iterator[Problem]:
     """Parameters are the same after forward and backward as before."""
     before = trial.arrays().parameters
     for reply, step in ((trial.forward, "forward"), (trial.backward, "backward")):
-        if reply is not None:
-            for name in _changed(before, reply.arguments, tuple(before)):
-                sentence = f"{step} writes into {name}"
-                yield Problem(Evidence.CAN_CORRUPT, sentence, name, cause_id="parameter_overwritten")
+        assert reply is not None  # what has parameters has a backward
+        for name in _changed(before, reply.arguments, tuple(before)):
+            sentence = f"{step} writes into {name}"
+            yield Problem(Evidence.CAN_CORRUPT, sentence, name, cause_id="parameter_overwritten")
 
 
 @check()

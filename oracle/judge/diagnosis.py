@@ -404,8 +404,7 @@ def _defined(s: Symptom, alter: Callable[[Array], Array], names: tuple[str, ...]
     given = [alter(s.arrays[a.name]) if a.name in names else np.asarray(s.arrays[a.name]) for a in s.record.arguments]
     returned = s.record.definition(*given, **s.record.settings)
     outputs = returned if isinstance(returned, dict) else {s.record.outputs[0]: returned}
-    if s.quantity in outputs:
-        yield np.asarray(outputs[s.quantity])
+    yield np.asarray(outputs[s.quantity])
 
 
 def _softmax(s: Symptom, axis: int | None) -> Iterator[Array]:

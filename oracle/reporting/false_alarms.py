@@ -57,7 +57,9 @@ def build_false_alarms(
     verdicts: Counter[str] = Counter()
     turns = [(record.name, dtype) for record in records for dtype in DTYPES]
     results = shared_out(examine_turn, _turns(turns, seed), jobs)
-    for number, result in enumerate(results, start=1):
+    made = 0
+    while totals["comparisons"] < comparisons or made % len(turns) != 0:
+        result, made = next(results), made + 1
         before = totals["comparisons"] // STEP
         totals.update(result["totals"])
         for _ in range(min(totals["comparisons"], comparisons) // STEP - before):
@@ -69,8 +71,6 @@ def build_false_alarms(
         for layer, nearest in result["largest"].items():
             if layer not in largest or nearest["margin"] > largest[layer]["margin"]:
                 largest[layer] = nearest
-        if totals["comparisons"] >= comparisons and number % len(turns) == 0:
-            break
     results.close()
     return {
         "schema": SCHEMA,
@@ -96,9 +96,7 @@ def build_false_alarms(
 
 
 def _turns(turns: Sequence[tuple[str, str]], seed: int) -> Iterator[tuple[str, str, int, int]]:
-    for number in itertools.count():
-        for record, dtype in turns:
-            yield record, dtype, seed, number
+    return ((record, dtype, seed, number) for number in itertools.count() for record, dtype in turns)
 
 
 def examine_turn(task: tuple[str, str, int, int]) -> dict[str, Any]:

@@ -21,8 +21,8 @@ SIZES = {"D": 3, "C": 3}
 OTHER_SIZE = 2
 #: Numbers with one decimal are followed more easily than those that are drawn.
 ONE_DECIMAL = "one decimal"
-#: Seeds to try for an example in which something comes back along every arrow: a small net of Relus is often dead.
-SEEDS = range(100)
+#: With it something comes back along every arrow of every example: a small net of Relus may be dead.
+SEED = 0
 
 
 @dataclass
@@ -93,8 +93,8 @@ class Recorder:
         """Backward through everything, from the last output."""
         output.gradient = np.asarray(dout)
         for operation in reversed(self.operations):
-            if operation.backward is None or operation.output.gradient is None:
-                continue
+            assert operation.backward is not None
+            assert operation.output.gradient is not None
             gradients = operation.backward(operation.output.gradient)
             for wire, gradient in zip(operation.inputs, gradients, strict=True):
                 wire.gradient = None if gradient is None else np.array(gradient)
@@ -188,8 +188,8 @@ def _example(graph: Recorder, title: str, text: str) -> dict[str, Any]:
 # --------------------------------------------------------------------------- layers
 
 
-def example_case(record: LayerSpec, *, rounded: bool = True, seed: int = SEEDS[0]) -> Case:
-    """A small case of a record, the same for the same seed; ``rounded`` to one decimal if that is a corner of it."""
+def example_case(record: LayerSpec, *, rounded: bool = True) -> Case:
+    """A small case of a record, always the same; ``rounded`` to one decimal if that is a corner of it."""
     shapes = {a.name: _shape(a.shape) for a in record.arguments} | {"dout": _shape(record.output_shape)}
     return Case(
         record=record.name,
@@ -197,7 +197,7 @@ def example_case(record: LayerSpec, *, rounded: bool = True, seed: int = SEEDS[0
         shapes=tuple(shapes.items()),
         corner=ONE_DECIMAL if rounded and ONE_DECIMAL in record.corners else ORDINARY,
         targets=record.target_forms[0] if record.target_forms else "",
-        seed=seed,
+        seed=SEED,
     )
 
 
@@ -211,11 +211,8 @@ def _shape(template: Template | tuple[()]) -> Shape:
 
 def layer_graph(record: LayerSpec) -> dict[str, Any]:
     """The layer as a node with its inputs and parameters, or a network as a row of layers."""
-    for seed in SEEDS:
-        case = example_case(record, seed=seed)
-        graph = _recorded(record, case)
-        if _is_alive(graph):
-            break
+    case = example_case(record)
+    graph = _recorded(record, case)
     return {
         "section": record.section,
         "layer": record.name,
@@ -237,11 +234,6 @@ def _recorded(record: LayerSpec, case: Case) -> Recorder:
     if record.has_backward:
         graph.back(output, dout)
     return graph
-
-
-def _is_alive(graph: Recorder) -> bool:
-    wires = [wire for operation in graph.operations for wire in (*operation.inputs, operation.output)]
-    return all(wire.gradient is None or wire.gradient.any() for wire in wires)
 
 
 def _layer(graph: Recorder, record: LayerSpec, wires: Mapping[str, Wire]) -> Wire:

@@ -163,9 +163,8 @@ def summary_lines(report: dict[str, Any]) -> list[str]:
                 f"Noticed in {dtype}: an error in any one entry of a gradient above {noticed['typical']:.1g} of the "
                 f"largest entry in the median comparison, above {noticed['in 99 %']:.1g} in 99 % of them."
             )
-    if "margins" in report:
-        nearest = summary["worst_margin"] or 0.0
-        lines.append(f"Margins: the largest is {nearest:.2g}; a histogram is in the report.")
+    nearest = summary["worst_margin"] or 0.0
+    lines.append(f"Margins: the largest is {nearest:.2g}; a histogram is in the report.")
     lines += [f"Left out: {entry['count']:,} {entry['reason']}." for entry in summary["skipped"]]
     lines += [f"Not run: {entry['what']}: {entry['reason']}." for entry in summary["not_run"]]
     return lines

@@ -7,7 +7,6 @@ Two kinds with one arithmetic: `MpmathBalls`, whose values are mpmath's and whos
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -68,11 +67,6 @@ def flint_balls(bits: int) -> Iterator[Balls]:
         yield _FlintBalls(flint)
     finally:
         flint.ctx.prec = before
-
-
-def has_flint() -> bool:
-    """Whether python-flint can be imported."""
-    return importlib.util.find_spec("flint") is not None
 
 
 def magnitude(value: Mpf) -> float:

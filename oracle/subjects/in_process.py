@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -40,7 +41,7 @@ def implementation_of(record: LayerSpec) -> InProcessSubject:
     return InProcessSubject(record, partial(record.construct, factory) if record.construct else factory)
 
 
-class Instance:
+class Instance(ABC):
     """What the conventions share: snapshots, aliasing, warnings, errors, and arrays handed out."""
 
     def __init__(self, record: LayerSpec) -> None:
@@ -74,8 +75,9 @@ class Instance:
             found.append(self.value(given))
         return found
 
+    @abstractmethod
     def set_parameters(self, parameters: Mapping[str, Array]) -> None:
-        raise NotImplementedError
+        """Other values for some parameters."""
 
     def step(self, inputs: Mapping[str, Array], dout: Array) -> dict[str, Array]:
         try:
@@ -126,11 +128,12 @@ class Instance:
     def _forward(self, inputs: Mapping[str, Array]) -> dict[str, Any]:
         return {self.record.outputs[0]: self._first_output(inputs)}
 
+    @abstractmethod
     def _first_output(self, inputs: Mapping[str, Array]) -> Any:
-        raise NotImplementedError
+        """The output or the loss."""
 
     def _backward(self, dout: Array) -> dict[str, Any]:
-        raise NotImplementedError
+        raise NotImplementedError(f"{self.record.name} has no backward")
 
     def _parameters(self) -> dict[str, Array]:
         return {}

@@ -6,6 +6,7 @@ answers every further call with what happened, so that an endless loop costs its
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import queue
@@ -148,7 +149,7 @@ class Worker:
     def printed(self) -> str:
         """The first of what the file has printed, in its present process."""
         try:
-            return str(self._ask(Message({"call": "printed"}), "printed", CALL_SECONDS).text["printed"])
+            return str(self.call({"call": "printed"}, step="printed").text["printed"])
         except SubjectError:
             return ""
 
@@ -169,7 +170,9 @@ class Worker:
             self._process.kill()
             self._process.wait()
             for stream in (self._process.stdin, self._process.stdout):
-                if stream is not None:
+                assert stream is not None  # both are pipes
+                # What was written for a process that has ended meanwhile cannot be sent any more.
+                with contextlib.suppress(OSError):
                     stream.close()
             self._process = None
 

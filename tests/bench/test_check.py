@@ -1,12 +1,18 @@
 """``oracle bench``: it runs, its report has the keys that others rely on, and the ways are timed by turns."""
 
+import gc
 import json
+import multiprocessing
+import signal
 
 import pytest
 
+from oracle import data
+from oracle.bench import check
 from oracle.bench.check import DRAWS, SAMPLES, images_like_mnist, thresholds
-from oracle.bench.timing import Way, interleaved
+from oracle.bench.timing import Row, Way, _serve, interleaved, time_calls
 from oracle.cli import main
+from oracle.reporting.bench import check_timings
 from oracle.sources.autograd import is_available
 
 
@@ -52,3 +58,49 @@ def test_what_a_way_raises_reaches_whoever_asked():
     # A dictionary cannot be called.
     with pytest.raises(TypeError):
         interleaved(ways, rounds=2)
+
+
+def test_process_ends_when_whoever_asked_is_gone():
+    before, (ours, theirs) = signal.getsignal(signal.SIGINT), multiprocessing.Pipe()
+    try:
+        ours.close()
+        _serve(theirs, Way("dict", "builtins:int", {}))
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_garbage_is_not_collected_while_time_is_taken(is_enabled):
+    before, seen = gc.isenabled(), []
+    try:
+        (gc.enable if is_enabled else gc.disable)()
+        assert time_calls(lambda: seen.append(gc.isenabled()), 3) > 0
+        assert gc.isenabled() is is_enabled
+    finally:
+        (gc.enable if before else gc.disable)()
+    assert seen == [False] * 5  # two of them uncounted
+
+
+def test_without_gradcheck_its_ratio_is_missing():
+    rows = [Row(name, 1.0, 1) for name in ("fwdbwd", "certificate", "loop")]
+    timings = check_timings(rows)
+    assert timings.ratios.keys() == {"check/certificate_over_fwdbwd", "check/loop_over_certificate"}
+    assert timings.skipped[0]["count"] == 1
+
+
+def test_images_of_mnist_are_taken_where_there_are_some(monkeypatch, tmp_path):
+    asked = []
+
+    def load(directory, *, limit):
+        asked.append((str(directory), limit))
+        return images_like_mnist(0)
+
+    monkeypatch.setattr(data, "load_mnist", load)
+    names = ("fwdbwd", "certificate", "loop")
+    monkeypatch.setattr(check, "interleaved", lambda ways, **_: [Row(name, 1.0, 1) for name in names])
+    monkeypatch.setattr(check, "DRAWS", 2)
+    arguments = ["--mnist", str(tmp_path), "--rounds", "1", "--quiet", "--out", str(tmp_path)]
+    assert main(["bench", "check", *arguments]) == 0
+    assert asked == [(str(tmp_path), SAMPLES)]
+    assert json.loads((tmp_path / "bench_check.json").read_text(encoding="utf-8"))["images"] == "three MNIST images"

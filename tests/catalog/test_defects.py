@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from oracle.catalog.case import materialise
 from oracle.catalog.records import RECORDS
 from oracle.catalog.strategies import generated_cases
 from oracle.judge.causes import CAUSES
@@ -13,9 +14,10 @@ from oracle.judge.examination import examine
 from oracle.judge.verdict import PRECEDENCE, RIGHT
 from oracle.subjects.defects.catalogue import by_name, defects_of, transcript
 from oracle.subjects.defects.particular import PARTICULAR
-from oracle.subjects.defects.planted import Planted, PlantedSubject, planting
+from oracle.subjects.defects.planted import Planted, PlantedSubject, copied, planting
 from oracle.subjects.defects.rules import ALTERATIONS, GRADIENT_ALTERATIONS, HABITS
 from oracle.subjects.in_process import implementation_of
+from oracle.subjects.interface import SubjectError
 
 #: The catalogue of these takes a second.
 QUICK = ("AddLayer", "softmax", "IdentityWithLoss")
@@ -126,3 +128,95 @@ def test_no_subject_knows_the_name_of_its_defect():
             subject = defect.subject()
             assert subject.label == subject.record.name == record
             assert name not in repr(vars(subject))
+
+
+def test_rules_of_parameters_and_of_class_targets_change_something_where_there_are_such():
+    """In an ordinary case with each form of targets."""
+    shown = set()
+    for name in ("Affine", "SoftmaxWithLoss", "TwoLayerNet"):
+        record = RECORDS[name]
+        cases = [one_case(name, targets=form) for form in record.target_forms or ("",)]
+        right = implementation_of(record)
+        transcripts = [list(transcript(right, case)) for case in cases]
+        for defect in by_name(name).values():
+            subject = defect.subject()
+            if any(differ(one, transcript(subject, case)) for one, case in zip(transcripts, cases, strict=True)):
+                shown.add(defect.name)
+    for text in (
+        "wrong for labels",
+        "wrong for one-hot targets",
+        "wrong for soft targets",
+        "backward updates a parameter",
+        "forward does not use b",
+        "db is not summed over the batch",
+    ):
+        assert any(text in name for name in shown), text
+
+
+def test_mistakes_are_tried_where_the_right_value_is_finite_and_in_corners_of_others():
+    """A reciprocal of 0 has no value to depart from, and its record has no corner of zeros."""
+    defects = list(defects_of(RECORDS["ReciprocalLayer"]))
+    assert all(defect.record == "ReciprocalLayer" for defect in defects)
+    assert len(defects) > 20
+
+
+def opened(name):
+    """The subject of a defect of TwoLayerNet and the right one at one case, with its inputs."""
+    record = RECORDS["TwoLayerNet"]
+    arrays = materialise(one_case("TwoLayerNet"), record)
+    subjects = by_name("TwoLayerNet")[f"TwoLayerNet: {name}"].subject(), implementation_of(record)
+    return *(subject.open(copied(arrays.parameters)) for subject in subjects), arrays.inputs
+
+
+def test_defects_of_the_numerical_gradient_of_a_network_are_in_nothing_else():
+    doubled, right, inputs = opened("numerical_gradient is doubled")
+    expected = right.numerical_gradient(inputs)
+    for name, values in doubled.numerical_gradient(inputs).items():
+        assert np.array_equal(values, 2 * expected[name])
+
+    moved, right, inputs = opened("b1 is left moved")
+    loss = moved.value(inputs)
+    assert loss == right.value(inputs)
+    moved.numerical_gradient(inputs)
+    assert moved.value(inputs) != loss
+
+
+def test_planted_network_hands_on_what_the_judge_asks_of_a_network():
+    planted, right, inputs = opened("backward overwrites dout")
+    expected = right.numerical_gradient(inputs)
+    assert all(np.array_equal(values, expected[name]) for name, values in planted.numerical_gradient(inputs).items())
+    assert planted.trace(inputs) is None
+    planted.assign_parameter("b1", np.full(expected['grads["b1"]'].shape, 100.0))
+    assert planted.value(inputs) != right.value(inputs)
+    dout = np.ones(())
+    planted.forward(inputs)
+    planted.backward(dout)
+    assert dout == 1  # a network takes none
+
+
+def test_loss_written_by_hand_forgets_rows_of_a_label_that_comes_twice_and_refuses_columns():
+    x = np.array([[1.0, -2.0, 0.5], [0.0, 3.0, -1.0]])
+    defect = by_name("SoftmaxWithLoss")["SoftmaxWithLoss: one loss for each class"]
+    forgets, right = defect.subject().open({}), implementation_of(RECORDS["SoftmaxWithLoss"]).open({})
+    different, twice = {"x": x, "t": np.array([0, 2])}, {"x": x, "t": np.array([1, 1])}
+    assert forgets.value(different) == pytest.approx(right.value(different), rel=1e-15)
+    assert forgets.value(twice) < right.value(twice)
+    with pytest.raises(SubjectError, match="labels are one number for each row"):
+        forgets.value({"x": x, "t": np.array([[0], [2]])})
+
+
+def test_labels_as_a_column_are_taken_from_every_row():
+    x, labels = np.array([[1.0, -2.0, 0.5], [0.0, 3.0, -1.0]]), np.array([0, 2])
+    defect = by_name("SoftmaxWithLoss")["SoftmaxWithLoss: labels as a column"]
+    takes, right = defect.subject().open({}), implementation_of(RECORDS["SoftmaxWithLoss"]).open({})
+    assert takes.value({"x": x, "t": labels}) == right.value({"x": x, "t": labels})
+    of_all = sum(right.value({"x": x, "t": np.full(2, label)}) for label in labels)
+    assert takes.value({"x": x, "t": labels[:, None]}) == pytest.approx(of_all, rel=1e-15)
+
+
+def test_gradient_that_is_not_summed_over_the_batch_is_right_where_there_is_no_batch():
+    record = RECORDS["Affine"]
+    subject = by_name("Affine")["Affine: db is not summed over the batch"].subject()
+    for corner, is_right in (("single sample", True), ("batch of 0", True), ("ordinary", False)):
+        (case,) = generated_cases(record, "float64", corner, 1, seed=4)
+        assert differ(transcript(implementation_of(record), case), transcript(subject, case)) is not is_right

@@ -17,8 +17,8 @@ def pytest_configure(config):
     def stop(worker):
         process = worker._process
         if process is not None and worker._gone is None:
-            process.stdin.close()  # at the end of its input a worker returns
-            with contextlib.suppress(subprocess.TimeoutExpired):
+            with contextlib.suppress(subprocess.TimeoutExpired, OSError):  # it may have ended by itself
+                process.stdin.close()  # at the end of its input a worker returns
                 process.wait(SECONDS_TO_WRITE)
         kill(worker)
 

@@ -436,3 +436,22 @@ def test_known_sizes_and_checksums_are_those_of_the_real_files(name):
 def test_the_mirrors_are_reached_over_https():
     assert len(download.MIRRORS) >= 2
     assert all(mirror.startswith("https://") for mirror in download.MIRRORS)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("ConnectTimeout", "no answer in time"),
+        ("SSLError", "no secure connection"),
+        ("ProxyError", "no connection through the proxy"),
+    ],
+)
+def test_what_went_wrong_between_here_and_the_server_is_said_in_a_few_words(tmp_path, monkeypatch, error, said):
+    from requests import exceptions
+
+    def refuses(*_):
+        raise getattr(exceptions, error)
+
+    monkeypatch.setattr(download, "_http_downloader", lambda: refuses)
+    with pytest.raises(InputError, match=f"could not be fetched from .*{said}"):
+        download_mnist(tmp_path, progress=False)

@@ -204,3 +204,9 @@ def test_directory_in_place_of_a_file(tmp_path):
 def test_negative_limit(write):
     with pytest.raises(ValueError, match="limit = -1"):
         read_mnist_csv(write(text(lines())), limit=-1)
+
+
+def test_number_that_numpy_does_not_read_is_refused_with_its_place(write):
+    fields = lines()
+    fields[1][5] = "-0"
+    assert "could not convert string '-0' to uint8 at row 1, column 6" in refusal(write(text(fields)))

@@ -12,10 +12,12 @@ from oracle.catalog.case import materialise
 from oracle.catalog.records import RECORDS
 from oracle.catalog.strategies import corners_of, generated_cases
 from oracle.data import load_mnist
+from oracle.judge import location
 from oracle.judge.certificate import DIRECTIONS, Certifier, inner
 from oracle.judge.location import LISTED, MOST_DERIVATIVES, locate, with_other_sources
 from oracle.sources.autograd import is_available
 from oracle.sources.directional import AlongDirections, draw_directions
+from oracle.sources.truth import NoTruthError
 from oracle.subjects.in_process import InProcessSubject, implementation_of
 from scratch import TwoLayerNet
 
@@ -183,6 +185,18 @@ def test_located_entries_come_with_their_values_from_the_other_sources(bench):
     assert f"truth: {entry.truth!r}" in str(entry)
 
 
+def test_located_entries_come_without_truth_where_there_is_none(bench, monkeypatch):
+    def refuses(*_, **__):
+        raise NoTruthError("nobody knows")
+
+    monkeypatch.setattr(location, "truth", refuses)
+    bench.spoil(lambda dW1: dW1.__setitem__((3, 4), 1.0))
+    point = bench.certifier.at(bench.inputs)
+    (entry,) = with_other_sources(locate(point), point).entries
+    assert entry.truth is None
+    assert "truth" not in str(entry)
+
+
 def test_thresholds_are_below_the_aims_and_the_observed_one_below_the_guaranteed_one(images):
     noticed = thresholds(images, seed=0)
     assert 0 < noticed["observed"] <= noticed["guaranteed"] <= 1e-9
@@ -235,6 +249,25 @@ def test_pattern_of_many_wrong_entries_is_described(bench, alter, pattern):
     assert found.patterns == {'grads["W1"]': pattern}
     assert found.entries == ()
     assert pattern in str(found)
+
+
+def test_what_should_be_zero_everywhere_is_no_factor_of_it(bench):
+    """Black images: no pixel has anything to say about W1."""
+    bench.spoil(lambda dW1: np.add(dW1, 0.1, out=dW1))
+    found = locate(bench.certifier.at({**bench.inputs, "x": np.zeros_like(bench.inputs["x"])}))
+    assert found.patterns == {'grads["W1"]': "wrong all over the array"}
+
+
+def test_single_entry_has_no_pattern():
+    """It is listed, and not said to be a factor of what it should be."""
+    shapes = {"W1": (5, 1), "b1": (1,), "W2": (1, 3), "b2": (3,)}
+    rng = np.random.default_rng(0)
+    parameters = {name: rng.uniform(0.1, 1, shape) for name, shape in shapes.items()}
+    subject = Altered(implementation_of(RECORDS["TwoLayerNet"]))
+    subject.alter = lambda gradients: np.multiply(gradients['grads["b1"]'], 3, out=gradients['grads["b1"]'])
+    found = locate(Certifier(subject, parameters).at({"x": rng.uniform(0, 1, (6, 5)), "t": rng.integers(0, 3, 6)}))
+    assert found.patterns == {}
+    assert [(entry.quantity, entry.index) for entry in found.entries] == [('grads["b1"]', (0,))]
 
 
 def test_a_factor_is_found_long_before_a_list_would_be(bench):
@@ -356,6 +389,13 @@ class AbsoluteValuesWithTheirGradient(AbsoluteValues):
     decay = 0.01
 
 
+class ReturnsTheRealPart(Book):
+    """Without a warning."""
+
+    def loss(self, x, t):
+        return super().loss(x, t).real
+
+
 class RefusesComplexNumbers(Book):
     def __init__(self, sizes, dtype):
         if np.dtype(dtype).kind == "c":
@@ -379,7 +419,9 @@ def test_plain_network_is_certified_by_the_complex_step():
     assert {direction.method for direction in certificate.directions} == {"complex step"}
 
 
-@pytest.mark.parametrize("network", [LosesTheImaginaryPart, RefusesComplexNumbers, AbsoluteValuesWithTheirGradient])
+@pytest.mark.parametrize(
+    "network", [LosesTheImaginaryPart, ReturnsTheRealPart, RefusesComplexNumbers, AbsoluteValuesWithTheirGradient]
+)
 def test_where_the_complex_step_cannot_be_trusted_differences_are_used_and_said_so(network):
     certificate, _ = certified(network)
     assert certificate.passed

@@ -6,6 +6,7 @@ import pickle
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -15,6 +16,7 @@ from oracle import cli
 from oracle.reporting import training
 from oracle.sources.autograd import is_available
 from oracle.training import settings
+from oracle.training.run import _stops_after_the_step
 from scratch import SGD
 
 TWIN = is_available()
@@ -647,3 +649,39 @@ def test_ctrl_c_within_a_step_lets_the_step_be_done(tmp_path, monkeypatch, no_pi
     assert run(tmp_path, *SHORT, "--quiet") == 0
     assert read(tmp_path)["loss"] == resumed["loss"]
     assert read(tmp_path)["predictions"] == resumed["predictions"]
+
+
+@pytest.mark.skipif(not TWIN, reason="PyTorch is not installed: there is nothing to resynchronise with")
+def test_a_long_run_is_resynchronised_at_some_steps_only(tmp_path, monkeypatch, no_picture):
+    monkeypatch.setattr("oracle.training.run.RESYNCHRONISED_STEPS", 3)
+    assert run(tmp_path, *SHORT, "--quiet") == 0
+    content = read(tmp_path)
+    assert len(content["loss"]) == 7
+    assert content["parity"]["resynchronised"]["steps"] == 3  # the first, the fourth and the seventh
+
+
+def test_training_in_a_thread_leaves_interrupts_alone(tmp_path, no_twin, no_picture):
+    """Only the main thread may say what they do."""
+    handler, statuses = signal.getsignal(signal.SIGINT), []
+    thread = threading.Thread(target=lambda: statuses.append(run(tmp_path, *SHORT, "--quiet")))
+    thread.start()
+    thread.join()
+    assert statuses == [0]
+    assert signal.getsignal(signal.SIGINT) is handler
+
+
+def test_second_ctrl_c_interrupts_at_once():
+    with _stops_after_the_step() as stopping:
+        signal.raise_signal(signal.SIGINT)
+        assert stopping.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.skipif(not TWIN, reason="PyTorch is not installed: nothing runs beside")
+def test_before_any_free_step_nothing_is_said_of_it(tmp_path, no_picture):
+    assert run(tmp_path, *SHORT, "--quiet") == 0
+    content = read(tmp_path)
+    assert any(line.startswith("Free-running") for line in training.training_lines(content))
+    content["parity"]["free"]["worst_relative"] = None
+    assert not any(line.startswith("Free-running") for line in training.training_lines(content))

@@ -1,6 +1,7 @@
 """Truth: known derivatives to many digits, precision that adapts, and kinks."""
 
 import importlib.util
+from contextlib import contextmanager
 from fractions import Fraction
 
 import mpmath
@@ -262,3 +263,51 @@ def test_value_beyond_float64_is_infinite_and_nothing_is_left_of_it():
     found = of("ExpLayer", x=1000.0, dout=1.0)
     assert found.estimate.values["y"] == np.inf
     assert found.rest["y"] == 0
+
+
+# ----------------------------------------------------------------------------- what takes more digits
+
+
+def hidden_of_a_net(x, weights, arithmetic):
+    """The gradient of the weights of the first of two hidden units; the other one is at work whatever x is."""
+    parameters = {
+        "W1": np.array([[weight, 0.0] for weight in weights]),
+        "b1": np.array([0.0, 1.0]),
+        "W2": np.array([[1.0, 0.0], [0.5, 1.0]]),
+        "b2": np.zeros(2),
+    }
+    return truth(
+        RECORDS["TwoLayerNet"], {"x": np.array([x]), "t": np.array([0])}, parameters, ONE, arithmetic=arithmetic
+    )
+
+
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+def test_sign_that_200_bits_do_not_show_is_found_with_more(arithmetic):
+    """1e100 + 1e-100 − 1e100 > 0: 665 bits lie between the two sizes."""
+    found = hidden_of_a_net([1e100, 1e-100, 1e100], [1.0, 1.0, -1.0], arithmetic)
+    assert found.bits >= 800
+    assert found.kinks == 0
+    assert np.all(found.estimate.values['grads["W1"]'][:, 0] != 0)
+
+
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+def test_sign_that_no_precision_shows_leaves_no_truth(arithmetic):
+    """Of 1e300² and 1e-300²: 3,986 bits lie between the two sizes, and the last precision has 2,400."""
+    with pytest.raises(NoTruthError, match="TwoLayerNet: 2400 bits do not settle the value"):
+        hidden_of_a_net([1e300, 1e-300, 1e300], [1e300, 1e-300, -1e300], arithmetic)
+
+
+def test_value_that_two_precisions_do_not_agree_on_is_asked_for_once_more():
+    """Of an arithmetic that takes itself for more accurate than it is."""
+    asked = []
+
+    @contextmanager
+    def boasts(bits):
+        asked.append(bits)
+        with mpmath_balls(60 if len(asked) == 1 else bits) as numbers:
+            numbers.is_accurate = lambda number: True
+            yield numbers
+
+    found = of("Sigmoid", x=[0.3], dout=[1.0], arithmetic=boasts)
+    assert asked == list(PRECISIONS[:3])
+    assert found.estimate.values["dx"] == of("Sigmoid", x=[0.3], dout=[1.0]).estimate.values["dx"]

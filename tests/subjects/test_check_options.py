@@ -112,6 +112,36 @@ def test_a_course_keeps_its_conventions_in_pyproject(theirs):
     assert (status, verdicts(report)) == (0, {"Mixer": "right"})
 
 
+def test_what_a_layer_is_may_stand_in_the_table_of_that_layer(theirs):
+    (theirs / "odd.py").write_text(ODD, encoding="utf-8")
+    (theirs / "pyproject.toml").write_text(
+        '[tool.oracle.layers.Mixer]\nas = "Affine"\ngrads = {W = "one", b = "two"}\n', encoding="utf-8"
+    )
+    status, report = check(theirs / "odd.py")
+    assert (status, verdicts(report)) == (0, {"Mixer": "right"})
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "options", "said"),
+    [
+        (RELU, "", ["--grads", "W=one"], "there is no parameter W; no layer that was found has parameters"),
+        (RELU, "::Dropout", [], "there are Relu"),
+        ("x = 1", "::Dropout", [], "there is none"),
+    ],
+)
+def test_what_is_not_in_the_file_is_refused_with_what_is(theirs, capsys, source, name, options, said):
+    (theirs / "few.py").write_text(source, encoding="utf-8")
+    assert main(["check", f"{theirs / 'few.py'}{name}", *options]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_only_json_goes_to_standard_output(theirs, capsys):
+    (theirs / "few.py").write_text(RELU, encoding="utf-8")
+    with pytest.raises(SystemExit, match="2"):
+        main(["check", str(theirs / "few.py"), "--junit", "-"])
+    assert "a file is required; standard output takes --json - only" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("toml", "said"),
     [

@@ -203,8 +203,8 @@ class _Drawing:
             place = slanted.index(edge)
             bend = x1 - SLANT * (len(slanted) - place)
             y1 += BELOW * (place + 1)
-            if self.nodes[target]["kind"] == "operation":
-                x1 += ROUND - math.sqrt(ROUND**2 - (BELOW * (place + 1)) ** 2)
+            # Several arrows lead into an operation only, which is round.
+            x1 += ROUND - math.sqrt(ROUND**2 - (BELOW * (place + 1)) ** 2)
         up, down = self._labels(edge)
         middle = x0 + max(map(len, (*up, *down))) * LETTER / 2 + GAP / 2
         way = _beside([(x0, y0), (bend, y0), (x1, y1)], -APART)

@@ -244,9 +244,12 @@ def kill_rate(report: Report) -> list[Html]:
     ]
 
 
-def _rate(rule: str, caught: Sequence[bool]) -> list[Html]:
-    bar = tag("meter", f"{sum(caught)} of {len(caught)}", min=0, max=max(len(caught), 1), value=sum(caught))
-    return [header(rule), tag("td", f"{sum(caught)} of {len(caught)}", class_="fraction"), tag("td", bar)]
+def _rate(rule: str, caught: Sequence[bool | None]) -> list[Html]:
+    if None in caught:
+        return [header(rule), missing("not run"), missing("not run")]
+    of_all = f"{caught.count(True)} of {len(caught)}"
+    bar = tag("meter", of_all, min=0, max=max(len(caught), 1), value=caught.count(True))
+    return [header(rule), tag("td", of_all, class_="fraction"), tag("td", bar)]
 
 
 def _caught(caught: bool | None) -> Html:

@@ -36,12 +36,6 @@ SEED = 0
 ROUNDING = 64
 
 
-@cache
-def catalogue() -> tuple[Defect, ...]:
-    """All planted defects, record by record; the same ones every time."""
-    return tuple(defect for record in RECORDS.values() for defect in defects_of(record))
-
-
 def defects_of(record: LayerSpec) -> Iterator[Defect]:
     """The defects of one record. Records of one class share the rules: it is the same code, otherwise arranged."""
     tried = _Tried(record)

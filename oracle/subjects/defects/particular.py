@@ -103,10 +103,6 @@ def softmax(x: Array, axis: int | None = -1) -> Array:
 # --------------------------------------------------------------------------- graph nodes
 
 
-def _times(name: str) -> Callable[[Seen], Array]:
-    return lambda seen: seen.dout * seen.inputs[name]
-
-
 def _broadcast(value: Array, seen: Seen) -> Array:
     return np.array(np.broadcast_to(value, seen.output.shape))
 
@@ -633,8 +629,7 @@ class ReplacesParameters:
 
 def _exchanged(value: Array, seen: Seen) -> Array:
     """Two entries exchanged: random signs alone would miss it half of the time."""
-    if value.size > 1:
-        value.flat[0], value.flat[-1] = value.flat[-1], value.flat[0]
+    value.flat[0], value.flat[-1] = value.flat[-1], value.flat[0]
     return value
 
 
