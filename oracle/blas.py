@@ -1,4 +1,4 @@
-"""Which library does NumPy's matrix products, and on how many threads: both decide the last bits of a result."""
+"""Which library does NumPy's matrix products, with which kernels, on how many threads: all decide the last bits."""
 
 from __future__ import annotations
 
@@ -19,6 +19,16 @@ def numpy_blas() -> dict[str, Any] | None:
     pools = sorted((p for p in threadpool_info() if p["user_api"] == "blas"), key=lambda pool: str(pool["filepath"]))
     ours = [pool for pool in pools if any(home in Path(pool["filepath"]).parents for home in homes)]
     return (ours or pools or [None])[0]
+
+
+def blas_name() -> str | None:
+    """Library, version, and the processor whose kernels it chose: ``openblas 0.3.31 (Haswell)``; None if unknown."""
+    blas = numpy_blas()
+    if blas is None:
+        return None
+    # MKL does not tell its kernels.
+    kernels = f" ({blas['architecture']})" if "architecture" in blas else ""
+    return f"{blas['internal_api']} {blas['version']}{kernels}"
 
 
 def blas_threads() -> int | None:

@@ -10,18 +10,17 @@ from typing import Any
 import numpy as np
 from tabulate import tabulate
 
-from oracle.blas import numpy_blas
+from oracle.blas import blas_name, blas_threads
 
 
 def environment(seed: int, command: str) -> dict[str, Any]:
     """The facts that a figure depends on, by the keys that every report has."""
-    ours = numpy_blas()
     return {
         "python": platform.python_version(),
         "numpy": np.__version__,
         "torch": _version("torch"),
-        "blas": f"{ours['internal_api']} {ours['version']}" if ours else None,
-        "threads": ours["num_threads"] if ours else None,
+        "blas": blas_name(),
+        "threads": blas_threads(),
         "platform": f"{platform.system()} {platform.machine()}",
         "seed": seed,
         "command": command,
