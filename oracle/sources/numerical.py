@@ -265,12 +265,12 @@ def _difference_jacobian(
         slope, error = extrapolated_difference(along, size, enough)
         slopes.append(slope)
         errors.append(error)
-        kinks[index] = _is_kinked(seen, size)
+        kinks[index] = _is_kinked(seen)
     return _stacked(slopes, function, point), _stacked(errors, function, point), kinks
 
 
-def _is_kinked(seen: Mapping[float, Array], size: float) -> bool:
-    """Whether there is a kink within a quarter of the first step of a difference.
+def _is_kinked(seen: Mapping[float, Array]) -> bool:
+    """Whether there is a kink within a quarter of the first step of a difference; ``seen`` is f(x + h) by h, with 0.
 
     Differences taken across it agree with each other, and their limit is the mean of the two slopes. How much these
     differ, a(h) = |f(x + h) − 2f(x) + f(x − h)|/h, halves with h where f is smooth. For a kink at distance d < h it is
@@ -278,10 +278,11 @@ def _is_kinked(seen: Mapping[float, Array], size: float) -> bool:
     disturbs the first differences alone, and the others agree without them. What is below 2⁻¹⁰ of the largest slope is
     no jump: a third derivative may stand out where the second is 0.
     """
-    steps = [step for k in range(HALVINGS) if (step := FIRST_STEP * size / 2**k) in seen]
+    steps = sorted((step for step in seen if step > 0), reverse=True)
     # Of the largest output: a small one may be all that is left of terms as large as that.
-    around = max((float(np.max(np.abs(value), initial=0.0)) for value in seen.values()), default=0.0)
-    steepest = float(np.max(np.abs(seen[steps[-1]] - seen[-steps[-1]]), initial=0.0)) / (2 * steps[-1])
+    around = np.abs(list(seen.values())).max(initial=0.0)
+    shortest = steps[-1]
+    steepest = np.abs(seen[shortest] - seen[-shortest]).max(initial=0.0) / (2 * shortest)
     before = None
     for step in steps:
         bend = np.abs(seen[step] - 2 * seen[0.0] + seen[-step]) / step
@@ -326,8 +327,8 @@ def extrapolated_difference(
         if halving + 1 >= enough:
             found, least = _best(estimates, errors, others=2)
             if np.all(least <= 4 * rounding):
-                return found, least
-    return _best(estimates, errors, others=2)
+                break
+    return found, least
 
 
 def _best(estimates: list[Array], errors: list[Array], *, others: int) -> tuple[Array, Array]:

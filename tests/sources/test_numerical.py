@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
+from oracle.catalog.own import own_record
 from oracle.catalog.records import RECORDS
 from oracle.sources.numerical import (
     AT_ONCE,
@@ -13,6 +14,7 @@ from oracle.sources.numerical import (
     _best,
     _distrust,
     _Function,
+    _is_kinked,
     double,
     extrapolated_difference,
     numerical,
@@ -706,3 +708,125 @@ def test_difference_is_the_best_of_richardsons_table(function):
 def test_difference_of_zero_may_be_off_by_what_underflows():
     _, error = extrapolated_difference(lambda s: np.zeros(1))
     assert error == 64 * np.finfo(np.float64).smallest_subnormal * 2.0**7
+
+
+# ----------------------------------------------------------------------------- kinks, where nobody knows of them
+
+
+def seen_of(function, steps=(2.0**-6, 2.0**-7, 2.0**-8)):
+    """f(h) for every step to both sides, and for 0."""
+    return {h: np.asarray(function(h)) for h in (0.0, *(sign * step for step in steps for sign in (1, -1)))}
+
+
+def of_bends(*bends):
+    """Values of an even function whose slopes differ by ``bends`` over the steps 1/2, 1/4, …, the longest first."""
+    seen = {0.0: np.zeros(1)}
+    for halving, bend in enumerate(bends, start=1):
+        seen[2.0**-halving] = seen[-(2.0**-halving)] = np.asarray([bend * 2.0**-halving / 2])
+    return seen
+
+
+SMOOTH = {
+    "constant": lambda h: [3.0],
+    "nothing": lambda h: np.zeros(0),
+    "zero": lambda h: [0.0, 0.0],
+    "line": lambda h: [3.0 - h],
+    "parabola": lambda h: [1.0 + h + 5 * h**2, h],
+    "cubic": lambda h: [h**3],
+    "exponential": lambda h: [math.exp(h)],
+}
+
+
+@pytest.mark.parametrize("function", SMOOTH.values(), ids=SMOOTH.keys())
+def test_what_is_smooth_has_no_kink(function):
+    assert not _is_kinked(seen_of(function))
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-30, 1e30])
+@pytest.mark.parametrize("distance", [0.0, 2.0**-12, -(2.0**-9), 0.9 * 2.0**-8])
+def test_a_kink_is_seen_within_a_quarter_of_the_first_step(distance, size):
+    assert _is_kinked(seen_of(lambda h: [size * abs(h - distance), size]))
+
+
+@pytest.mark.parametrize(
+    ("bends", "is_kinked"),
+    [
+        ((3.0, 2.0), False),
+        ((3.0, 2.001), True),
+        ((3.0, 1.999), False),
+        ((3.0, 1.5, 1.4), True),
+        ((3.0, 1.5, 0.75), False),
+    ],
+)
+def test_slopes_that_differ_by_more_than_two_thirds_at_half_the_step_are_a_kink(bends, is_kinked):
+    assert _is_kinked(of_bends(*bends)) is is_kinked
+
+
+@pytest.mark.parametrize(("times", "is_kinked"), [(0.95, False), (1.0, False), (1.05, True)])
+def test_a_jump_below_a_thousandth_of_the_largest_slope_is_none(times, is_kinked):
+    # A second output, which has no kink, is steeper: it is the largest slope of all outputs that counts.
+    jump = times * 2.0**-10 * 4
+    assert _is_kinked(seen_of(lambda h: [h + jump / 2 * abs(h), 4 * h])) is is_kinked
+
+
+@pytest.mark.parametrize(("times", "is_kinked"), [(0.9, False), (1.1, True)])
+def test_a_jump_that_is_rounding_of_the_largest_output_is_none(times, is_kinked):
+    # Beside outputs of the size 8, rounding reaches 4 · 2⁻⁴⁶ · 8: exact beside 1, of which an ulp is 2⁻⁵².
+    rounding = times * 2.0**-41
+    seen = {0.0: np.asarray([1.0, 8.0])}
+    for step, changed in ((2.0**-6, 2 * rounding), (2.0**-7, rounding)):
+        seen[step] = seen[-step] = np.asarray([1.0 + changed / 2, 8.0])
+    assert _is_kinked(seen) is is_kinked
+
+
+def test_a_jump_among_what_underflows_is_none():
+    tiny = 100 * float(np.finfo(np.float64).smallest_subnormal)
+    assert not _is_kinked({0.0: np.zeros(1), **{h: np.full(1, tiny * abs(h) * 2) for h in (0.5, -0.5, 0.25, -0.25)}})
+
+
+def test_a_difference_stops_where_it_has_enough_and_only_rounding_is_left():
+    asked = []
+
+    def parabola(h):
+        asked.append(h)
+        return np.asarray([1.0 + 2 * h + h**2])
+
+    slope, error = extrapolated_difference(parabola, enough=3)
+    assert len(asked) == 2 * 3
+    assert abs(slope - 2) <= error
+    asked.clear()
+    extrapolated_difference(parabola, enough=4)
+    assert len(asked) == 2 * 4
+    asked.clear()
+    # Not where it is not done: the steps of a kink do not agree.
+    extrapolated_difference(lambda h: parabola(h) * 0 + abs(h - 0.003), enough=3)
+    assert len(asked) > 2 * 4
+
+
+def beside_one(x):
+    return np.abs(x - 1)
+
+
+def differences_of(record, function, x):
+    """The derivative with respect to x, and how often the function was called."""
+    calls = []
+
+    def counted(x):
+        calls.append(x)
+        return function(x)
+
+    subject = InProcessSubject(record, lambda: Elementwise(counted))
+    return numerical(subject, {"x": x}, {}, np.ones(x.shape)).derivatives["x"], len(calls)
+
+
+def test_a_function_that_nobody_knows_is_called_less_often_and_its_kinks_are_found():
+    x = np.asarray([[3.0, 1 + 2.0**-10, -3.0], [1.0, 0.5, -1.0]])
+    unknown, called = differences_of(own_record("own forward: x (N, D)"), beside_one, x)
+    known, called_of_known = differences_of(RECORDS["Sigmoid"], beside_one, x)
+    for derivative in (unknown, known):
+        assert "central difference" in derivative.method
+        assert derivative.kinks.dtype == bool
+        np.testing.assert_array_equal(derivative.kinks, [[False, True, False], [True, False, False]])
+    assert called < called_of_known
+    smooth = ~unknown.kinks.reshape(-1)
+    np.testing.assert_allclose(np.diag(unknown.jacobian)[smooth], np.sign(x.reshape(-1) - 1)[smooth], rtol=1e-12)
