@@ -769,6 +769,11 @@ def test_a_jump_below_a_thousandth_of_the_largest_slope_is_none(times, is_kinked
     assert _is_kinked(seen_of(lambda h: [h + jump / 2 * abs(h), 4 * h])) is is_kinked
 
 
+def test_the_slope_beside_which_a_jump_counts_is_that_of_the_shortest_step():
+    # 1.25 over the shortest step, and 2 over the one before.
+    assert _is_kinked(seen_of(lambda h: [h + 2**14 * h**3 + 1.5 * 2.0**-10 / 2 * abs(h)]))
+
+
 @pytest.mark.parametrize(("times", "is_kinked"), [(0.9, False), (1.1, True)])
 def test_a_jump_that_is_rounding_of_the_largest_output_is_none(times, is_kinked):
     # Beside outputs of the size 8, rounding reaches 4 · 2⁻⁴⁶ · 8: exact beside 1, of which an ulp is 2⁻⁵².
