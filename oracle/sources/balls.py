@@ -38,8 +38,8 @@ class Balls(Protocol):
         """``value``, exactly."""
         ...
 
-    def is_positive(self, number: Any, *, decide: bool) -> bool:
-        """Whether it is above 0. If that is open it raises UndecidedError, or says no where it must ``decide``."""
+    def is_positive(self, number: Any) -> bool:
+        """Whether it is above 0. Raises UndecidedError where that is open."""
         ...
 
     def is_accurate(self, number: Any) -> bool:
@@ -151,12 +151,10 @@ class _MpmathBalls:
     def number(self, value: float) -> _Ball:
         return self._ball(libmp.from_float(float(value)))
 
-    def is_positive(self, number: _Ball, *, decide: bool) -> bool:
+    def is_positive(self, number: _Ball) -> bool:
         # |value| ≥ 2^(magnitude − 1).
         if number.radius != EXACT and magnitude(number.value) - 1 <= number.radius:
-            if not decide:
-                raise UndecidedError
-            return False
+            raise UndecidedError
         return bool(number.value[1]) and not number.value[0]
 
     def is_accurate(self, number: _Ball) -> bool:
@@ -172,11 +170,11 @@ class _FlintBalls:
         self.number: Callable[[float], Any] = lambda value: flint.arb(float(value))
         self._nothing = flint.arb(2) ** NOTHING
 
-    def is_positive(self, number: Any, *, decide: bool) -> bool:
+    def is_positive(self, number: Any) -> bool:
         # A ball that contains 0 answers False to both.
         if number > 0:
             return True
-        if number <= 0 or decide:
+        if number <= 0:
             return False
         raise UndecidedError
 

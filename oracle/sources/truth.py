@@ -43,14 +43,12 @@ class NoTruthError(ValueError):
 class Truth:
     """``estimate`` has the values rounded to float64, and ``rest`` what rounding took from them, 106 bits in all.
 
-    ``bits`` is the precision that settled them. ``kinks`` counts comparisons with 0 that no precision decides; the
-    derivative does not exist there.
+    ``bits`` is the precision that settled them.
     """
 
     estimate: Estimate
     rest: dict[str, Array]
     bits: int
-    kinks: int
 
     def error_in_ulp(self, quantity: str, actual: Array, dtype: str | np.dtype = "float64") -> Array:
         """|actual − truth| for every entry, in units of the spacing of ``dtype`` at the truth."""
@@ -86,7 +84,7 @@ def truth(
     before: dict[str, list[Mpf]] | None = None
     for bits in PRECISIONS:
         with arithmetic(bits) as balls:
-            tape = _Tape(balls, decide=bits == PRECISIONS[-1])
+            tape = _Tape(balls)
             try:
                 found = _differentiated(record, given, np.asarray(dout), tape, only)
             except UndecidedError:
@@ -99,7 +97,7 @@ def truth(
                 continue
             now = {quantity: [balls.to_mpf(n) for n in numbers.values] for quantity, numbers in found.items()}
         if before is not None and all(map(_agree, before.values(), now.values())):
-            return _rounded(now, found, bits, tape.kinks)
+            return _rounded(now, found, bits)
         before = now
     raise NoTruthError(f"{record.name}: {PRECISIONS[-1]} bits do not settle the value; two precisions still differ")
 
@@ -118,10 +116,8 @@ def _agree(one: list[Mpf], other: list[Mpf]) -> bool:
 class _Tape:
     """All numbers that hang on an argument that is differentiated, in the order in which they came about."""
 
-    def __init__(self, balls: Balls, *, decide: bool) -> None:
+    def __init__(self, balls: Balls) -> None:
         self.balls = balls
-        self.decide = decide
-        self.kinks = 0
         self.numbers: list[_Number] = []
         self.zero, self.one = balls.number(0.0), balls.number(1.0)
 
@@ -202,14 +198,7 @@ class _Number:
         return _Number(self.tape, self.value.log(), ((self, self.tape.one / self.value),))
 
     def __gt__(self, other: Any) -> bool:
-        difference = self - other
-        try:
-            return self.tape.balls.is_positive(difference.value, decide=False)
-        except UndecidedError:
-            if not self.tape.decide:
-                raise
-            self.tape.kinks += 1
-            return False
+        return self.tape.balls.is_positive((self - other).value)
 
 
 @dataclass(frozen=True)
@@ -283,7 +272,7 @@ def _go_back(output: Array, dout: Array, tape: _Tape) -> None:
             parent.adjoint = share if parent.adjoint is None else parent.adjoint + share
 
 
-def _rounded(now: Mapping[str, list[Mpf]], found: Mapping[str, _Numbers], bits: int, kinks: int) -> Truth:
+def _rounded(now: Mapping[str, list[Mpf]], found: Mapping[str, _Numbers], bits: int) -> Truth:
     values: dict[str, Array] = {}
     rest: dict[str, Array] = {}
     for quantity, exact in now.items():
@@ -296,7 +285,7 @@ def _rounded(now: Mapping[str, list[Mpf]], found: Mapping[str, _Numbers], bits: 
             else:
                 array[numbers.mask] = flat
             into[quantity] = array
-    return Truth(Estimate("truth", values), rest, bits, kinks)
+    return Truth(Estimate("truth", values), rest, bits)
 
 
 def _two_floats(number: Mpf) -> tuple[float, float]:
