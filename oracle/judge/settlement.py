@@ -147,7 +147,7 @@ def _is_refuted(explanation: Explanation, failing: set[Case], cases: Sequence[Ca
     if axis is None:
         return False
     passing = [case for case in cases if case not in failing and case.corner == ORDINARY]
-    return any(not axis or (_length(case, axis) or 1) > 1 for case in passing)
+    return any(not axis or _length(case, axis) > 1 for case in passing)
 
 
 def _in_brackets(explanation: Explanation) -> str:
@@ -214,14 +214,12 @@ def _rows(case: Case) -> int | None:
     return shape[0] if BATCH in record.arguments[0].axes and shape and case.corner != "single sample" else None
 
 
-def _length(case: Case, axis: str) -> int | None:
-    """The length of a named axis; None where the case has none."""
+def _length(case: Case, axis: str) -> int:
+    """The length of a named axis; 1 where the case has none."""
     shapes = dict(case.shapes)
-    for argument in KNOWN[case.record].arguments:
-        shape = shapes[argument.name]
-        if axis in argument.axes and len(argument.axes) == len(shape):
-            return int(shape[argument.axes.index(axis)])
-    return None
+    arguments = [a for a in KNOWN[case.record].arguments if len(a.axes) == len(shapes[a.name])]
+    lengths = {name: length for a in arguments for name, length in zip(a.axes, shapes[a.name], strict=True)}
+    return lengths.get(axis, 1)
 
 
 def _labels_repeat(case: Case) -> bool:

@@ -280,8 +280,6 @@ def _with_a_part_of(s: Situation, added: Mapping[str, Array]) -> Iterator[Arrays
 
 def _part(values: Mapping[str, Array], of: Mapping[str, Array]) -> float | None:
     """The number c for which c times ``of`` is nearest to ``values``; None where there is none."""
-    if any(values[name].shape != of[name].shape for name in values):
-        return None
     square = sum(float(np.sum(np.square(of[name], dtype=np.float64))) for name in values)
     product = sum(float(np.sum(np.multiply(values[name], of[name], dtype=np.float64))) for name in values)
     return product / square if square > 0 else None

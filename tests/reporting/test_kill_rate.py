@@ -249,6 +249,18 @@ def test_without_pytorch_the_loops_are_said_not_to_be_run(tmp_path, monkeypatch)
     assert f"### Training loop\n\nNot run: {reason} ({len(LOOP_DEFECTS)} defects)." in text
 
 
+def test_without_pytorch_nothing_is_said_of_loops_over_what_is_not_trained(tmp_path, monkeypatch):
+    """A layer alone has no training loop whose defects could be left out."""
+    for module in (kill_rate, judge_others):
+        monkeypatch.setattr(module, "is_available", lambda: False)
+    monkeypatch.setattr(kill_rate, "names_of", lambda record: [])
+    main(["kill-rate", "--layer", "Relu", "--jobs", "1", "--out", str(tmp_path), "--quiet"])
+    report = json.loads((tmp_path / "kill_rate.json").read_text(encoding="utf-8"))
+    reasons = [left_out["reason"] for left_out in report["summary"]["skipped"]]
+    assert reasons == [kill_rate.NOT_INSTALLED]
+    assert "### Training loop" not in (tmp_path / "kill_rate.md").read_text(encoding="utf-8")
+
+
 @needs_torch
 def test_defect_of_the_loop_that_survives_ends_with_1(tmp_path, monkeypatch):
     """One step is too few to see a gradient that is the step before's."""

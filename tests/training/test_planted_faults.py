@@ -7,7 +7,7 @@ network. Here they train the networks of `oracle train`, on the digits, in both 
 import numpy as np
 import pytest
 
-from oracle.training.parity import GRADIENT, UPDATE, StepSeen, resynchronise
+from oracle.training.parity import FORWARD, GRADIENT, UPDATE, StepSeen, resynchronise
 from oracle.training.planted import LOOP_DEFECTS, SIGMOID, Loop, Start
 from oracle.training.settings import PRESETS, new_network, new_trainer
 
@@ -113,18 +113,45 @@ def test_one_entry_of_a_gradient_wrong_by_a_millionth_is_named(name, index, on_d
     assert "1 of " in sentence
 
 
-class FlattensItsLastBias(Loop):
-    """To something that neither broadcasts nor adds up to anything."""
+class GivesAParameterAnotherShape(Loop):
+    """One that adds up to nothing, whether it broadcasts or not."""
+
+    def __init__(self, start, name, shape):
+        super().__init__(start)
+        self.changed = {name: np.ones(shape)}
 
     def parameters(self):
-        return super().parameters() | ({"b2": np.zeros(3)} if self.steps_done else {})
+        return super().parameters() | (self.changed if self.steps_done else {})
 
 
-def test_parameter_of_a_shape_that_fits_nothing_is_said_and_has_no_cause(on_digits, held_against_its_twin):
+@pytest.mark.parametrize(
+    ("name", "shape"), [("b2", (3,)), ("b2", (1,)), ("b2", ()), ("b2", (1, 10)), ("b2", (3, 10)), ("W2", (1, 10))]
+)
+def test_parameter_of_a_shape_that_fits_nothing_is_said_and_has_no_cause(name, shape, on_digits, held_against_its_twin):
     settings, samples = on_digits(batch_size=20)
-    outcome = held_against_its_twin(FlattensItsLastBias(start_of(settings, samples)), settings, samples)
-    assert where(outcome) == (0, UPDATE, "b2")
-    assert "b2: has shape (3,), but should have shape (10,)" in outcome.first_divergence.sentence
+    start = start_of(settings, samples)
+    right = start.net.params[name].shape
+    outcome = held_against_its_twin(GivesAParameterAnotherShape(start, name, shape), settings, samples)
+    assert where(outcome) == (0, UPDATE, name)
+    assert f"{name}: has shape {shape}, but should have shape {right}" in outcome.first_divergence.sentence
+    assert outcome.first_divergence.cause_id is None
+
+
+class LossIsDoubled(Loop):
+    def __init__(self, start, from_step):
+        super().__init__(start)
+        self.from_step = from_step
+
+    def loss_and_gradients(self, x, t):
+        loss, gradients = super().loss_and_gradients(x, t)
+        return (1 + (self.steps_done >= self.from_step)) * loss, gradients
+
+
+@pytest.mark.parametrize("step", [0, 2])
+def test_wrong_loss_that_no_parameters_of_the_start_explain_has_no_cause(step, on_digits, held_against_its_twin):
+    settings, samples = on_digits(batch_size=20)
+    outcome = held_against_its_twin(LossIsDoubled(start_of(settings, samples), step), settings, samples)
+    assert where(outcome) == (step, FORWARD, None)
     assert outcome.first_divergence.cause_id is None
 
 

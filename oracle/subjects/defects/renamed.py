@@ -22,12 +22,11 @@ LABEL = "subject"
 
 
 class Nameless:
-    """The methods called ``names``, of those that an object has, and nothing else of it."""
+    """The methods of an object that are called ``names``, and nothing else of it."""
 
     def __init__(self, of: Any, names: Iterable[str]) -> None:
         for name in names:
-            if hasattr(of, name):
-                setattr(self, name, _passed_on(getattr(of, name)))
+            setattr(self, name, _passed_on(getattr(of, name)))
 
 
 class NamelessSubject:
