@@ -5,6 +5,7 @@ import json
 import re
 import sys
 import textwrap
+import types
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,15 +14,22 @@ import pytest
 
 from oracle import check_layer
 from oracle.catalog.case import Case
-from oracle.catalog.own import own_name, own_record
+from oracle.catalog.own import OWN, own_name, own_record
 from oracle.catalog.strategies import generated_cases
 from oracle.catalog.variants import KNOWN
+from oracle.cli import main
 from oracle.judge.examination import SLOW, examine
+from oracle.reporting.check import Checked
+from oracle.reporting.check_text import not_asked
 from oracle.sources.backprop import MOVED, shaken
 from oracle.sources.numerical import numerical
+from oracle.subjects.conventions.calling import UPDATE
+from oracle.subjects.conventions.recognition import UNKNOWN_NAME, Told, UnknownCallingError
+from oracle.subjects.conventions.subject import Found
 from oracle.subjects.in_process import InProcessSubject, implementation_of
 from oracle.subjects.interface import SubjectError
 from oracle.subjects.remote import SlowError
+from oracle.subjects.source_file import Candidate, Code, SourceFile, recognise
 
 SAMPLE = Path(__file__).parent / "samples" / "unknown_names.py"
 RELU = """
@@ -165,6 +173,120 @@ def test_what_cannot_be_tried_is_named_with_its_reason_and_is_no_error(checked, 
             assert reason in line
 
 
+def recognised(body):
+    """The record, and the attempt, of a class with that body, tried in this process."""
+    module = types.ModuleType("theirs")
+    source = f"import numpy as np\n\n\nclass Mystery:\n{textwrap.indent(textwrap.dedent(body), '    ')}"
+    exec(compile(source, "theirs.py", "exec"), vars(module))
+    ((record, attempt),) = recognise(module, Candidate("Mystery", 4, "line 4", (OWN,)), Told())
+    return record, attempt
+
+
+BACKWARD = "\n\ndef backward(self, dout):\n    return dout\n"
+#: The same that is seen by trying alone, of what ends by itself; and what makes or updates itself.
+REASONS = {
+    **{
+        kind: (textwrap.dedent(f"    {forward}") + BACKWARD, reason)
+        for kind, (forward, reason) in NOT_TRIED.items()
+        if kind != "endless"
+    },
+    "constructor raises": (
+        "def __init__(self):\n    raise OSError('no such file')\n\ndef forward(self, x):\n    return x" + BACKWARD,
+        "no way to call it was found: the constructor raised OSError: no such file",
+    ),
+    "backward raises": (
+        "def forward(self, x):\n    return x * 1\n\ndef backward(self, dout):\n    raise OSError('no such file')",
+        "its backward raised OSError: no such file (given x (N, D))",
+    ),
+    "updates itself": (
+        "def __init__(self, gamma):\n    self.gamma = gamma\n\n"
+        "def forward(self, x):\n    return x * self.gamma\n\n"
+        "def backward(self, dout):\n    self.gamma -= 0.1 * dout.sum(axis=0)\n    return dout * self.gamma",
+        "its backward updates gamma itself, by a step that cannot be seen",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "reason"), REASONS.values(), ids=REASONS)
+def test_reason_names_what_kept_it_from_being_tried(body, reason):
+    with pytest.raises(UnknownCallingError, match=re.escape(reason)):
+        recognised(body)
+
+
+#: What is made or holds what, and the record that it is taken for.
+RECORDS = {
+    "input back": ("def forward(self, x):\n    return x", "x (N, D)"),
+    "shape": (
+        "def __init__(self, input_shape):\n    self.shift = np.arange(np.prod(input_shape)).reshape(input_shape)\n\n"
+        "def forward(self, x):\n    return x * 2.0 + self.shift",
+        "x (N, 4)",
+    ),
+    "size by a letter": (
+        "def __init__(self, D):\n    self.b = np.arange(D) * 1.0\n\ndef forward(self, x):\n    return x + self.b",
+        "x (N, 4)",
+    ),
+    "integers beside": (
+        "def __init__(self):\n    self.steps, self.dsteps = np.arange(4), np.zeros(4)\n\n"
+        "def forward(self, x):\n    return x + self.steps",
+        "x (N, 4)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "record"), RECORDS.values(), ids=RECORDS)
+def test_record_has_the_sizes_that_it_was_made_for_and_the_parameters_that_it_holds(body, record):
+    assert recognised(body + BACKWARD)[0] == f"own forward: {record}"
+
+
+LINEAR = """
+    def __init__(self):
+        self.W = np.arange(12.0).reshape(4, 3) / 7
+
+    def forward(self, x):
+        self.x = x
+        return x @ self.W
+    """
+
+
+def test_parameter_that_backward_updates_by_a_step_that_it_is_given_is_asked():
+    record, attempt = recognised(f"""{LINEAR}
+    def backward(self, dout, lr):
+        dx = dout @ self.W.T
+        self.W = self.W - lr * (self.x.T @ dout)
+        return dx
+    """)
+    assert (record, attempt.calling.gradients) == ("own forward: x (N, 4), W (4, 3)", {"W": UPDATE})
+
+
+def test_parameter_that_backward_updates_by_a_step_of_its_own_is_said_not_to_be_asked():
+    record, attempt = recognised(f"""{LINEAR}
+    def backward(self, dout):
+        dx = dout @ self.W.T
+        self.dW = self.x.T @ dout
+        self.W = self.W - 0.1 * self.dW
+        return dx
+    """)
+    assert "W" not in record
+    assert attempt.calling.unasked == ("dW",)
+
+
+def test_name_that_is_asked_for_and_was_passed_over_is_answered_with_the_reason_and_the_options(written, capsys):
+    path = written(textwrap.dedent(RELU) + "\n\ndef helper(x):\n    return x\n")
+    assert main(["check", f"{path}::helper"]) == 2
+    said = capsys.readouterr().err
+    assert f"no layer called helper was found; {UNKNOWN_NAME}; say what it is with --as" in said
+
+
+def test_class_that_a_decorator_makes_something_else_of_is_no_layer(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    # It is taken out again afterwards.
+    monkeypatch.setitem(sys.modules, "theirs", types.ModuleType("theirs"))
+    source = "def made(given):\n    return given()\n\n\n@made" + textwrap.dedent(RELU).replace("Relu", "Mystery")
+    file = SourceFile(str(tmp_path / "theirs.py"), Code(source), definitions_only=False)
+    assert {"name": "Mystery", "reason": UNKNOWN_NAME} in file.passed_over
+    assert not file.candidates
+
+
 #: What has names like those of a layer, and is none.
 NO_LAYERS = """
     class Layer:
@@ -226,6 +348,8 @@ def test_record_of_a_layer_that_nobody_knows_is_made_from_its_name():
     for wrong in ("own forward: x", "own forward: x (N, D), ", "another forward: x (N, D)", "Affin"):
         with pytest.raises(KeyError):
             own_record(wrong)
+    with pytest.raises(TypeError, match="nobody knows the definition"):
+        record.definition(np.ones((2, 4)))
 
 
 def test_every_generated_case_has_sizes_that_differ_and_a_dout_like_the_output():
@@ -313,6 +437,22 @@ def test_batch_of_one_that_has_no_deviation_is_a_hazard_and_not_wrong():
     assert "is not finite for a batch of one" in str(result)
 
 
+def test_batch_of_one_that_forward_refuses_is_said_and_is_not_wrong():
+    class Picky:
+        def forward(self, x):
+            if len(x) == 1:
+                raise ValueError("one row is too few")
+            self.y = np.tanh(x)
+            return self.y
+
+        def backward(self, dout):
+            return dout * (1 - self.y**2)
+
+    result = check_layer(Picky)
+    assert result.verdict == "right", str(result)
+    assert "Picky: refuses batch of 1: forward raised ValueError: one row is too few" in str(result)
+
+
 def test_gradient_of_a_parameter_that_cannot_be_replaced_is_said_not_to_be_asked():
     class Leaky:
         def __init__(self, alpha=0.25):
@@ -394,6 +534,12 @@ def test_what_is_slow_is_judged_by_the_cases_that_there_was_time_for():
     ):
         found = examine(Limited(record, Layer, instances), [case, replace(case, seed=2)], dtype="float64")
         assert (found.verdict, found.skipped[SLOW]) == (verdict, skipped)
+        where = Found(
+            "Layer", 1, "line 1", record.name, recognised("def forward(self, x):\n    return x" + BACKWARD)[1].calling
+        )
+        (said,) = not_asked([Checked(Path("theirs.py"), where, found.verdict, None, "", found)])
+        assert ("since the calls took too long in all: Layer." in said) is bool(skipped)
+        assert ("Noticed there" in said) is bool(found.comparisons)
     affine = Case("Sigmoid", "float64", case.shapes, seed=1)
     known = Limited(KNOWN["Sigmoid"], implementation_of(KNOWN["Sigmoid"]).factory, used + 3)
     assert examine(known, [affine, replace(affine, seed=2)], dtype="float64").verdict == "could not run"

@@ -102,18 +102,18 @@ def attempts_at_own(module: Any, name: str, given: Any, backward: str, told: Tol
     """
     told = Told(gradients=told.gradients)
     _refuse(given)
-    furthest: Attempt | None = None
-    where = ""
+    refused: list[UnknownCallingError] = []
+    failed: list[tuple[Attempt, str]] = []
     unchanged: list[tuple[str, Attempt]] = []
     for axes in (*_forms_of_what_it_holds(given), *FORMS):
         for record, calling in itertools.islice(_ways(module, given, backward, axes), ATTEMPTS):
             try:
                 attempt = attempt_at(module, name, KNOWN[record], calling, told)
-            except UnknownCallingError:
+            except UnknownCallingError as error:
+                refused.append(error)
                 continue
             if not _runs(attempt):
-                if furthest is None or len(attempt.fits) > len(furthest.fits):
-                    furthest, where = attempt, record.partition(": ")[2]
+                failed.append((attempt, record.partition(": ")[2]))
                 continue
             found = _with_its_own_parameters(module, name, record, attempt, told)
             found = _of_one_size(module, name, *found)
@@ -125,7 +125,10 @@ def attempts_at_own(module: Any, name: str, given: Any, backward: str, told: Tol
             break
     if unchanged:
         return unchanged[:1]
-    raise UnknownCallingError(_why_not(furthest, where))
+    if refused:
+        # It runs to the end, and that it updates itself is why it cannot be asked.
+        raise refused[0]
+    raise UnknownCallingError(_why_not(*max(failed, key=lambda tried: len(tried[0].fits))))
 
 
 def _forms_of_what_it_holds(given: Any) -> Iterator[Axes]:
@@ -147,9 +150,8 @@ def _runs(attempt: Attempt) -> bool:
     return len(attempt.fits) > RAN and all(attempt.fits[: RAN + 1]) and is_float and not attempt.raised
 
 
-def _why_not(furthest: Attempt | None, where: str) -> str:
-    if furthest is None:
-        return "no layer is known by this name, and what it is to be given cannot be guessed from the names"
+def _why_not(furthest: Attempt, where: str) -> str:
+    """Why the attempt that came furthest, with the arguments that are written out in ``where``, is not taken."""
     if furthest.raised:
         step = ("its constructor", "its forward", "its backward", "its backward")[min(len(furthest.fits), 3)]
         # What a constructor raises says so already.
@@ -234,8 +236,6 @@ def _callings(
 def _choices(name: str, axes: Axes) -> list[Choice]:
     """What may be handed in for an argument of that name, the likeliest first."""
     known = _choices_by_name(name, axes)
-    if name in TAKEN:
-        known = [choice for choice in known if isinstance(choice, str)]
     last = _last(axes)
     return known or ["2", str(_side(last)), "0.5", *([] if name in TAKEN else [(last,)])]
 
