@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,13 @@ def blas_name() -> str | None:
     # MKL does not tell its kernels.
     kernels = f" ({blas['architecture']})" if "architecture" in blas else ""
     return f"{blas['internal_api']} {blas['version']}{kernels}"
+
+
+def told_kernels() -> str | None:
+    """The setting that keeps OpenBLAS from choosing its kernels, as ``NAME=value``; None where it is free to choose."""
+    name = "OPENBLAS_CORETYPE"
+    blas, value = numpy_blas(), os.environ.get(name)
+    return f"{name}={value}" if value and blas and blas["internal_api"] == "openblas" else None
 
 
 def blas_threads() -> int | None:

@@ -11,6 +11,8 @@ same analytic expressions; where there is a branch, the real part decides.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from scratch._inputs import Array
@@ -50,6 +52,13 @@ def two_sum(a: Array, b: Array) -> tuple[Array, Array]:
     return s, np.where(np.isfinite(s), r, 0.0)
 
 
+def weighted_sum(weight: Array, value: Array) -> Any:
+    """Return Σ weight · value, where a weight of 0 gives 0 even of an infinite value."""
+    total = (weight * value).sum()
+    # 0 · ∞ shows as NaN, the only number that is not itself.
+    return total if total == total else weighted(weight, value).sum()
+
+
 def weighted(weight: Array, value: Array) -> Array:
     """Return weight · value, where a weight of 0 gives 0 even of an infinite value."""
     return np.where(weight == 0, 0.0, weight * value)
@@ -64,8 +73,8 @@ def sum_over_rows(rows: Array) -> Array:
     return np.asarray(np.ascontiguousarray(rows.T).sum(axis=-1))
 
 
-def sum_and_error(x: Array) -> tuple[Array, Array]:
-    """Return S and s along the first axis: S + s is the sum of x to about twice the working precision.
+def sum_with_error(x: Array) -> Array:
+    """Return the sum along the first axis as if it had been taken in about twice the working precision.
 
     x is not negative (its real part, where it is complex). sigma is above the sum, so that of each entry
     (sigma + x) − sigma leaves the leading digits, all multiples of one number, the last place of sigma: their sum,
@@ -76,7 +85,7 @@ def sum_and_error(x: Array) -> tuple[Array, Array]:
     """
     sigma = x.real.max(axis=0) * (2.0 * len(x))
     leading = (sigma + x) - sigma
-    return leading.sum(axis=0), (x - leading).sum(axis=0)
+    return np.asarray(leading.sum(axis=0) + (x - leading).sum(axis=0))
 
 
 class Exponentials:
@@ -88,8 +97,8 @@ class Exponentials:
 
         e_k = exp(x_k − M),   R = Σ_{k≠m} e_k (the others than m),   S = 1 + R.
 
-    What rounding takes from x_k − M, from R and from S is known and kept: r, rest and s. Where the result is rounded to
-    float32 these are beyond its last digit, and `corrected` is False: they are then 0 and not computed.
+    What rounding takes from x_k − M and from the sum R is known and put back. Where the result is rounded to float32 it
+    is beyond the last digit, and `corrected` is False: it is then not computed.
 
     Which class is m is kept as numbers, 0 for m and 1 for the others: NumPy multiplies faster than it chooses.
     """
@@ -99,33 +108,27 @@ class Exponentials:
         M = x.max(axis=0)
         each_class = np.arange(len(x)).reshape(-1, *(1,) * M.ndim)
         self._is_other = (each_class != x.argmax(axis=0)).astype(np.float64)
-        self._corrected = corrected
         if corrected:
-            self._d, self._r = two_sum(x, -M)
-            self._e = np.exp(self._d)
-            self._others = (self._e + self._e * self._r) * self._is_other  # exp(d + r) to first order
-            R, self._rest = sum_and_error(self._others)
+            self._d, r = two_sum(x, -M)
+            e = np.exp(self._d)
+            self._e = e + e * r  # exp(d + r) to first order
+            self._others = self._e * self._is_other
+            R = sum_with_error(self._others)
         else:
             self._d = x - M
             self._e = np.exp(self._d)
             self._others = self._e * self._is_other
-            R, self._rest = self._others.sum(axis=0), np.zeros(())
+            R = self._others.sum(axis=0)
         self._R = R + (M - M)  # + 0, or NaN where M is infinite, as IEEE says of the sum
 
-    def y_and_one_minus_y(self) -> tuple[Array, Array]:
-        """Return softmax, y_i = e_i / S, and 1 − y_i = (S − e_i) / S, which is (1 + (R − e_i)) / S, but R / S for m.
+    def numerators(self) -> tuple[Array, Array, Array]:
+        """Return e_i, S − e_i and S: softmax y_i is e_i / S, and 1 − y_i is (S − e_i) / S.
 
-        R − e_i loses nothing that the 1 before it would show; S − e_m would lose everything.
+        S − e_i is 1 + (R − e_i), and R for m: R − e_i loses nothing that the 1 before it would show; S − e_m would lose
+        everything.
         """
-        R = self._R + self._rest
-        but_i = self._is_other + (R - self._others)
-        if not self._corrected:
-            S = 1 + R
-            return self._e / S, but_i / S
-        S, error = two_sum(self._R, np.ones(()))
-        s = (error + self._rest) / S  # the sum of all exponentials is S · (1 + s)
-        return (self._e + self._e * (self._r - s)) / S, (but_i - but_i * s) / S
+        return self._e, self._is_other + (self._R - self._others), 1 + self._R
 
     def minus_log_y(self) -> Array:
         """Return −log y_i = (M − x_i) + log1p(R): two terms that are never negative, so nothing cancels."""
-        return log1p(self._R + self._rest) - self._d
+        return log1p(self._R) - self._d

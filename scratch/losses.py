@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from scratch._base import Layer, ieee
 from scratch._inputs import Array, Shape, read_array, read_scores, read_target, result_dtype
-from scratch._precise import Exponentials, exp_minus_abs, in_double, log1p, weighted
+from scratch._precise import Exponentials, exp_minus_abs, in_double, log1p, weighted, weighted_sum
 
 __all__ = ["IdentityWithLoss", "SigmoidWithLoss", "SoftmaxWithLoss", "cross_entropy_error", "softmax"]
 
@@ -40,8 +40,8 @@ def softmax(x: ArrayLike) -> Array:
     x = read_array("softmax", "x", x, complex_too=True)
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError(f"softmax: x has shape {x.shape}; required: (..., C) with C >= 1")
-    y, _ = Exponentials(np.moveaxis(in_double(x), -1, 0)).y_and_one_minus_y()
-    return np.moveaxis(y, 0, -1).astype(x.dtype, order="C")
+    e, _, S = Exponentials(np.moveaxis(in_double(x), -1, 0)).numerators()
+    return np.moveaxis(e / S, 0, -1).astype(x.dtype, order="C")
 
 
 @ieee
@@ -66,7 +66,7 @@ def cross_entropy_error(y: ArrayLike, t: ArrayLike) -> Any:
     y = read_scores("cross_entropy_error", y, name="y")
     t, t_dtype = read_target("cross_entropy_error", t, y.shape, labels=True)
     N = len(y) if y.ndim == 2 else 1
-    loss = -np.sum(weighted(t, np.log(in_double(y)))) / N
+    loss = -weighted_sum(t, np.log(in_double(y))) / N
     return result_dtype(y.dtype, t_dtype).type(loss + 0.0)  # + 0.0: no negative zero
 
 
@@ -99,6 +99,7 @@ class SoftmaxWithLoss(Loss):
 
         loss = Σ_n Σ_k t_k · ((M − x_k) + log1p(R)) / N,   M = max(x),   R = Σ exp(x_k − M) over the others
         ∂loss/∂x_i = (y_i · Σ_k t_k − t_i) / N = (y_i · Σ_{k≠i} t_k − t_i · (1 − y_i)) / N,   y = softmax(x)
+                   = (e_i · Σ_{k≠i} t_k − t_i · (S − e_i)) / (N · S),   e_i = exp(x_i − M),   S = Σ e_k
 
     For one-hot targets the gradient is y_i, and −(1 − y_t) at the target; 1 − y comes from the sum of the
     other exponentials, not from a subtraction, and keeps its digits where y is near 1. Soft targets that do
@@ -140,7 +141,7 @@ class SoftmaxWithLoss(Loss):
         self._exponentials = Exponentials(x.T.copy(), corrected=self._y_dtype != np.float32)
         self._t = t.T.copy()
         minus_log_y = self._exponentials.minus_log_y()
-        return self._rounded(weighted(self._t, minus_log_y).sum() / len(x))
+        return self._rounded(weighted_sum(self._t, minus_log_y) / len(x))
 
     @ieee
     def backward(self, dout: ArrayLike = 1) -> Array:
@@ -155,10 +156,10 @@ class SoftmaxWithLoss(Loss):
             ValueError: dout is not a scalar.
         """
         dout = self._upstream(dout)
-        y, one_minus_y = self._exponentials.y_and_one_minus_y()
+        e, S_minus_e, S = self._exponentials.numerators()
         t, N = self._t, self._t.shape[1]
         other_t = t.sum(axis=0) - t
-        dx = (y * other_t - t * one_minus_y) * in_double(dout) / N
+        dx = (e * other_t - t * S_minus_e) * (in_double(dout) / (N * S))
         return self._like_x(dx.T, dout.dtype)
 
 

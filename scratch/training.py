@@ -232,6 +232,7 @@ class Trainer:
                 self.evaluate()
             if on_step is not None:
                 on_step(step)
+            del step  # the next gradients take over the memory of these
         return self.history
 
     @property

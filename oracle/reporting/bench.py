@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from oracle.bench import check, train
 from oracle.bench.timing import Row
+from oracle.blas import told_kernels
 from oracle.reporting.environment import environment, environment_table
 from oracle.reporting.report import SCHEMA
 from oracle.sources.autograd import HOW_TO_INSTALL, NOT_INSTALLED
@@ -76,6 +77,7 @@ def to_report(kind: str, timings: Timings, *, seed: int, command: str) -> dict[s
         "schema": SCHEMA,
         "kind": kind,
         "environment": environment(seed, command),
+        "told_kernels": told_kernels(),
         "summary": {
             "verdict": "right",
             "comparisons": 0,
@@ -125,8 +127,14 @@ def markdown(title: str, lines: Sequence[str], report: dict[str, Any]) -> str:
 
 
 def _measured(report: dict[str, Any]) -> str:
-    given = report["environment"]
-    return f"{given['blas']} on {given['threads']} threads; medians of {report['rows'][0]['runs']} interleaved rounds."
+    given, rounds = report["environment"], report["rows"][0]["runs"]
+    measured = f"{given['blas']} on {given['threads']} threads; medians of {rounds} interleaved rounds."
+    if report["told_kernels"] is None:
+        return measured
+    return (
+        f"{measured} {report['told_kernels']} is set: NumPy's matrix products use the kernels of that processor, "
+        "PyTorch's the best for this one. Unset it to compare the two."
+    )
 
 
 def _not_run(report: dict[str, Any]) -> list[str]:

@@ -60,6 +60,15 @@ def test_parts_are_those_of_whole_steps(report):
         assert f"| {name} " in report[1]
 
 
+@pytest.mark.parametrize("told", ["OPENBLAS_CORETYPE=Haswell", None])
+def test_kernels_that_somebody_chose_are_said(small, monkeypatch, tmp_path, told):
+    monkeypatch.setattr("oracle.reporting.bench.told_kernels", lambda: told)
+    assert main(["bench", "train", "--rounds", "1", "--out", str(tmp_path), "--quiet"]) == 0
+    assert json.loads((tmp_path / "bench_train.json").read_text(encoding="utf-8"))["told_kernels"] == told
+    is_said = "OPENBLAS_CORETYPE=Haswell is set" in (tmp_path / "bench_train.md").read_text(encoding="utf-8")
+    assert is_said == (told is not None)
+
+
 def test_missing_pytorch_is_said_and_its_row_is_missing(small, monkeypatch, tmp_path):
     monkeypatch.setattr(train, "is_available", lambda: False)
     assert main(["bench", "train", "--rounds", "1", "--out", str(tmp_path), "--quiet"]) == 0

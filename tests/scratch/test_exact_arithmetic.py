@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from scratch._precise import log1p, sum_and_error, two_sum, weighted
+from scratch._precise import log1p, sum_with_error, two_sum, weighted, weighted_sum
 
 
 def test_two_sum_is_exact(rng):
@@ -35,15 +35,16 @@ def test_two_sum_beyond_float64_has_no_error_term():
 
 @pytest.mark.parametrize("size", [1, 2, 7, 100, 1000])
 @pytest.mark.parametrize("scale", [1.0, 1e-300, 1e5], ids=["near 1", "small", "large"])
-def test_sum_and_error(size, scale, rng):
+def test_sum_with_error(size, scale, rng):
     x = np.exp(-rng.random((size, 20)) * 30) * scale
-    S, s = sum_and_error(x)
-    assert S.shape == s.shape == (20,)
-    for column, leading, rest in zip(x.T, S, s, strict=True):
+    sums = sum_with_error(x)
+    assert sums.shape == (20,)
+    eps = Fraction(2) ** -52
+    for column, total in zip(x.T, sums, strict=True):
         exact = sum(map(Fraction, column))
         # The leading digits are added without an error; the rest is below size · eps of the sum, and its own
-        # rounding errors below size · eps of that.
-        assert abs(Fraction(leading) + Fraction(rest) - exact) <= (size * Fraction(2) ** -52) ** 2 * exact
+        # rounding errors below size · eps of that. Then the two are added and rounded, which is eps / 2.
+        assert abs(Fraction(total) - exact) <= (eps / 2 + (size * eps) ** 2) * exact
 
 
 def test_complex_log1p(rng):
@@ -59,3 +60,10 @@ def test_a_weight_of_zero_outweighs_infinity():
     with np.errstate(all="ignore"):  # as its callers do
         result = weighted(np.array([0.0, -0.0, 2.0]), np.array([np.inf, np.nan, 3.0]))
     np.testing.assert_array_equal(result, [0, 0, 6])
+
+
+def test_a_weighted_sum_is_infinite_only_where_something_infinite_has_weight():
+    with np.errstate(all="ignore"):  # as its callers do
+        assert weighted_sum(np.array([0.0, 2.0]), np.array([np.inf, 3.0])) == 6
+        assert weighted_sum(np.array([1.0, 2.0]), np.array([np.inf, 3.0])) == np.inf
+        assert np.isnan(weighted_sum(np.array([1.0, 2.0]), np.array([np.nan, 3.0])))
