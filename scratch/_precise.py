@@ -88,6 +88,20 @@ def sum_with_error(x: Array) -> Array:
     return np.asarray(leading.sum(axis=0) + (x - leading).sum(axis=0))
 
 
+def sum_of_others(x: Array) -> Array:
+    """Return Σ_{k≠i} x_k for every entry x_i along the first axis: what stands before it plus what stands after it.
+
+    The sum of all minus x_i has no digits left where x_i is nearly all of the sum, as in smoothed targets. Whole
+    numbers, as in one-hot targets, lose none (below 2⁵³) and are subtracted, which is faster.
+    """
+    if (np.rint(x) == x).all():
+        return np.asarray(x.sum(axis=0) - x)
+    others = np.zeros_like(x)
+    others[1:] += np.cumsum(x[:-1], axis=0)
+    others[:-1] += np.cumsum(x[:0:-1], axis=0)[::-1]
+    return others
+
+
 class Exponentials:
     """The exponentials behind softmax, and what softmax and its loss are made of, each to a few ulp.
 
@@ -111,24 +125,23 @@ class Exponentials:
         if corrected:
             self._d, r = two_sum(x, -M)
             e = np.exp(self._d)
-            self._e = e + e * r  # exp(d + r) to first order
-            self._others = self._e * self._is_other
+            self.e = e + e * r  # exp(d + r) to first order
+            self._others = self.e * self._is_other
             R = sum_with_error(self._others)
         else:
             self._d = x - M
-            self._e = np.exp(self._d)
-            self._others = self._e * self._is_other
+            self.e = np.exp(self._d)
+            self._others = self.e * self._is_other
             R = self._others.sum(axis=0)
-        self._R = R + (M - M)  # + 0, or NaN where M is infinite, as IEEE says of the sum
+        self.R = R + (M - M)  # + 0, or NaN where M is infinite, as IEEE says of the sum
 
-    def numerators(self) -> tuple[Array, Array, Array]:
-        """Return e_i, S − e_i and S: softmax y_i is e_i / S, and 1 − y_i is (S − e_i) / S.
+    def S_minus_e(self) -> Array:
+        """Return S − e_i, which is 1 + (R − e_i), and R for m.
 
-        S − e_i is 1 + (R − e_i), and R for m: R − e_i loses nothing that the 1 before it would show; S − e_m would lose
-        everything.
+        R − e_i loses nothing that the 1 before it would show; S − e_m would lose everything.
         """
-        return self._e, self._is_other + (self._R - self._others), 1 + self._R
+        return self._is_other + (self.R - self._others)
 
     def minus_log_y(self) -> Array:
         """Return −log y_i = (M − x_i) + log1p(R): two terms that are never negative, so nothing cancels."""
-        return log1p(self._R) - self._d
+        return log1p(self.R) - self._d

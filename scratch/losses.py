@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from scratch._base import Layer, ieee
 from scratch._inputs import Array, Shape, read_array, read_scores, read_target, result_dtype
-from scratch._precise import Exponentials, exp_minus_abs, in_double, log1p, weighted, weighted_sum
+from scratch._precise import Exponentials, exp_minus_abs, in_double, log1p, sum_of_others, weighted, weighted_sum
 
 __all__ = ["IdentityWithLoss", "SigmoidWithLoss", "SoftmaxWithLoss", "cross_entropy_error", "softmax"]
 
@@ -40,8 +40,8 @@ def softmax(x: ArrayLike) -> Array:
     x = read_array("softmax", "x", x, complex_too=True)
     if x.ndim == 0 or x.shape[-1] == 0:
         raise ValueError(f"softmax: x has shape {x.shape}; required: (..., C) with C >= 1")
-    e, _, S = Exponentials(np.moveaxis(in_double(x), -1, 0)).numerators()
-    return np.moveaxis(e / S, 0, -1).astype(x.dtype, order="C")
+    of_x = Exponentials(np.moveaxis(in_double(x), -1, 0))
+    return np.moveaxis(of_x.e / (1 + of_x.R), 0, -1).astype(x.dtype, order="C")
 
 
 @ieee
@@ -156,10 +156,10 @@ class SoftmaxWithLoss(Loss):
             ValueError: dout is not a scalar.
         """
         dout = self._upstream(dout)
-        e, S_minus_e, S = self._exponentials.numerators()
+        of_x = self._exponentials
         t, N = self._t, self._t.shape[1]
-        other_t = t.sum(axis=0) - t
-        dx = (e * other_t - t * S_minus_e) * (in_double(dout) / (N * S))
+        numerator = of_x.e * sum_of_others(t) - t * of_x.S_minus_e()
+        dx = numerator * in_double(dout) / (N + N * of_x.R)
         return self._like_x(dx.T, dout.dtype)
 
 

@@ -97,7 +97,9 @@ def gradient_weight(record: LayerSpec, arrays: Arrays, name: str, derivative: De
     absolute = np.abs(derivative.jacobian) + (0.0 if derivative.own_error is None else derivative.own_error)
     terms = np.count_nonzero(absolute, axis=1) + (record.inner_sum(given) if record.inner_sum else 0)
     upstream = np.abs(np.asarray(dout, np.float64))
-    scale = (absolute @ upstream.reshape(-1)).reshape(given[name].shape)
+    # What underflowed in the imaginary part of a complex step is 0 in the Jacobian, and no 0.
+    lost = COMPLEX_FLOOR if derivative.own_error is None else 0.0
+    scale = ((absolute + lost) @ upstream.reshape(-1)).reshape(given[name].shape)
     if record.gradient_scale is not None:
         scale = np.maximum(scale, record.gradient_scale(given, upstream)[f"d{name}"])
     if not record.has_twin:

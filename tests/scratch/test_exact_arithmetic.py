@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from scratch._precise import log1p, sum_with_error, two_sum, weighted, weighted_sum
+from scratch._precise import log1p, sum_of_others, sum_with_error, two_sum, weighted, weighted_sum
 
 
 def test_two_sum_is_exact(rng):
@@ -45,6 +45,23 @@ def test_sum_with_error(size, scale, rng):
         # The leading digits are added without an error; the rest is below size · eps of the sum, and its own
         # rounding errors below size · eps of that. Then the two are added and rounded, which is eps / 2.
         assert abs(Fraction(total) - exact) <= (eps / 2 + (size * eps) ** 2) * exact
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 50])
+def test_sum_of_others_has_its_digits_where_one_is_nearly_all(size, rng):
+    x = rng.random((size, 20)) * 1e-9
+    x[0] = 1
+    others = sum_of_others(x)
+    for k, row in enumerate(others):
+        for n, total in enumerate(row):
+            exact = sum(Fraction(x[i, n]) for i in range(size) if i != k)
+            assert abs(Fraction(total) - exact) <= size * Fraction(2) ** -53 * exact
+
+
+def test_sum_of_others_of_whole_numbers_is_exact():
+    np.testing.assert_array_equal(
+        sum_of_others(np.array([[0.0, 1.0], [1.0, 0.0], [0.0, -3.0]])), [[1, -3], [0, -2], [1, 1]]
+    )
 
 
 def test_complex_log1p(rng):
