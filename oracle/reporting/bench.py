@@ -133,7 +133,7 @@ def _measured(report: dict[str, Any]) -> str:
         return measured
     return (
         f"{measured} {report['told_kernels']} is set: NumPy's matrix products use the kernels of that processor, "
-        "PyTorch's the best for this one. Unset it to compare the two."
+        "while PyTorch's library chooses its own. Unset it to compare the two."
     )
 
 

@@ -217,16 +217,16 @@ def is_as_expected(row: Mapping[str, Any]) -> bool:
     return row["verdict"] == row["verdict_expected"] and row.get("divergence") == row.get("divergence_expected")
 
 
-def alarms_at_a_loop(task: tuple[str, int]) -> dict[str, bool | None]:
-    """The same of a right training loop over the network of a record."""
-    record, seed = task
-    return verdicts_at([first_step(Loop, RECORDS[record], seed)])
-
-
 def alarms_of_others(task: tuple[str, int]) -> dict[str, bool | None]:
     """What the others' rules say of the right implementation of a record, by (record, seed)."""
     record, seed = task
     return verdicts_of_others(implementation_of(RECORDS[record]), plain_cases(record, seed))
+
+
+def alarms_at_a_loop(task: tuple[str, int]) -> dict[str, bool | None]:
+    """The same of a right training loop over the network of a record."""
+    record, seed = task
+    return verdicts_at([first_step(Loop, RECORDS[record], seed)])
 
 
 @cache

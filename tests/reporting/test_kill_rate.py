@@ -311,20 +311,14 @@ def test_gradients_that_add_up_are_noticed_by_calling_twice():
 # ----------------------------------------------------------------------------- false alarms, processes
 
 
+def alarms_of_relu(comparisons, out):
+    """The exit status of the search for false alarms."""
+    place = ["--layer", "Relu", "--jobs", "1", "--out", str(out), "--quiet"]
+    return main(["kill-rate", "--false-alarms", str(comparisons), *place])
+
+
 def test_false_alarms_are_counted_over_as_many_comparisons_as_asked(tmp_path):
-    arguments = [
-        "kill-rate",
-        "--false-alarms",
-        "500",
-        "--layer",
-        "Relu",
-        "--jobs",
-        "1",
-        "--out",
-        str(tmp_path),
-        "--quiet",
-    ]
-    assert main(arguments) == 0
+    assert alarms_of_relu(500, tmp_path) == 0
     report = json.loads((tmp_path / "false_alarms.json").read_text(encoding="utf-8"))
     summary = report["summary"]
     assert report["kind"] == "false-alarms"
@@ -339,19 +333,7 @@ def test_false_alarm_ends_with_1(tmp_path, monkeypatch):
 
     doubled = by_name("Relu")["Relu: dx is doubled"]
     monkeypatch.setattr(false_alarms, "implementation_of", lambda record: doubled.make(record))
-    arguments = [
-        "kill-rate",
-        "--false-alarms",
-        "10",
-        "--layer",
-        "Relu",
-        "--jobs",
-        "1",
-        "--out",
-        str(tmp_path),
-        "--quiet",
-    ]
-    assert main(arguments) == 1
+    assert alarms_of_relu(10, tmp_path) == 1
     assert "## What was found wrong" in (tmp_path / "false_alarms.md").read_text(encoding="utf-8")
 
 

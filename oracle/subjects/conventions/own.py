@@ -100,6 +100,7 @@ def attempts_at_own(module: Any, name: str, given: Any, backward: str, told: Tol
 
     ``backward`` is the name of the function that goes with ``given``, where that is a function.
     """
+    # The others are about the arguments of a record: which axis of these is the batch is found out by trying.
     told = Told(gradients=told.gradients)
     _refuse(given)
     refused: list[UnknownCallingError] = []
@@ -294,10 +295,12 @@ def _with_its_own_parameters(module: Any, name: str, record: str, attempt: Attem
         return record, attempt
     given = probe(spec)
     layer = ForeignLayer(spec, module, name, calling, given.parameters)
-    made = {place: np.array(values) for place, values in _held(layer)}
+    made = {place: np.array(values) for place, values in places_in(layer._object, "self")}
     layer._first_output(given.inputs)
     layer._backward(np.ones(np.shape(layer._known["output"])))
-    after = dict(_held(layer)) | {place: np.zeros(()) for place in numbers_in(layer._object, "self")}
+    after = dict(places_in(layer._object, "self")) | {
+        place: np.zeros(()) for place in numbers_in(layer._object, "self")
+    }
     known = {calling.parameters.get(parameter) for parameter in spec.parameters}
     held = {
         _name_of(place): values.shape
@@ -338,10 +341,6 @@ def _of_one_size(module: Any, name: str, record: str, attempt: Attempt) -> tuple
 def _bare(calling: Calling) -> Calling:
     """The calling as it was before it was tried."""
     return replace(calling, output="returned", cache="", input_gradients=("returned",), parameters={}, gradients={})
-
-
-def _held(layer: ForeignLayer) -> Iterator[tuple[str, Array]]:
-    return places_in(layer._object, "self")
 
 
 def _name_of(place: str) -> str:
