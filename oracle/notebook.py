@@ -23,6 +23,7 @@ from oracle.judge.verdict import FAULTS, Evidence
 from oracle.reporting.check import Checked, check_found, to_report
 from oracle.reporting.check_text import check_text, not_asked
 from oracle.reporting.render import to_json
+from oracle.subjects.conventions.own import may_be_a_loss
 from oracle.subjects.conventions.recognition import Told, UnknownCallingError, methods_of
 from oracle.subjects.conventions.subject import ForeignSubject, Found, nearest
 from oracle.subjects.source_file import BACKWARD_WORDS, Candidate, recognise, records_known_as
@@ -171,7 +172,7 @@ def open_layer(layer: Any, taken_for: str | None, told: Told) -> tuple[ForeignSu
 def _is_like_a_layer(layer: Any, backward: Callable[..., Any] | None, *, is_function: bool) -> bool:
     """Whether it has a forward and a backward, whatever it is called."""
     if is_function:
-        return backward is not None
+        return backward is not None or may_be_a_loss(layer.__name__, layer)
     return all(methods_of(layer if isinstance(layer, type) else type(layer)))
 
 

@@ -172,7 +172,8 @@ class LayerSpec:
 
     @property
     def has_class_targets(self) -> bool:
-        return "labels" in self.target_forms
+        """Whether targets may be given either way, as labels and as one-hot rows."""
+        return "labels" in self.target_forms and "one-hot" in self.target_forms
 
     def gradient_name(self, argument: str) -> str:
         """The name of the gradient of ``argument`` as a quantity: ``dx``, ``dW``, or ``grads["W1"]``."""

@@ -170,6 +170,9 @@ def _asked_of_anybody(case: Case) -> Case:
     shapes = dict(case.shapes)
     if any(argument.shape == BROADCAST for argument in KNOWN[case.record].arguments):
         shapes = dict.fromkeys(shapes, shapes["dout"])
+    if not KNOWN[case.record].has_twin:
+        # Its targets are of the one form that it was seen to take.
+        return case
     hard = ("one-hot", "labels") if KNOWN[case.record].has_class_targets else ("binary", "binary")
     targets = {"soft": hard[1], "unnormalised": hard[0]}.get(case.targets, case.targets)
     return replace(case, shapes=tuple(shapes.items()), targets=targets)

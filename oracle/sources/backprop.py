@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from oracle.sources.estimate import Array, Estimate
-from oracle.sources.numerical import quiet
+from oracle.sources.numerical import double, quiet
 from oracle.subjects.interface import Handle, Reply, Subject, SubjectError
 
 #: How far, relative to themselves, arguments are moved to see what rounding does: sixteen units in the last place; and
@@ -39,6 +39,8 @@ def shaken(
     double precision. Empty where a moved call raises, or the gradients are not the same twice.
     """
     rng = np.random.default_rng((seed, 7))
+    # A label stays what it is, and 1 in a one-hot row is compared with 1.
+    targets = {a.name: double(inputs[a.name], is_target=True) for a in subject.record.of_role("target")}
 
     def gradients(size: float) -> dict[str, Array]:
         def near(values: Array) -> Array:
@@ -47,7 +49,10 @@ def shaken(
 
         with quiet():
             handle = subject.open({name: near(values) for name, values in parameters.items()})
-            return handle.step({name: near(values) for name, values in inputs.items()}, near(dout))
+            others = {name: near(values) for name, values in inputs.items() if name not in targets}
+            kept = {name: values.copy() for name, values in targets.items()}
+            # In the order of the record.
+            return handle.step({name: {**others, **kept}[name] for name in inputs}, near(dout))
 
     try:
         still, again = gradients(0.0), gradients(0.0)

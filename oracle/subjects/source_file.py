@@ -25,7 +25,7 @@ from oracle.catalog.record import LayerSpec
 from oracle.catalog.variants import KNOWN
 from oracle.subjects.conventions.calling import Calling
 from oracle.subjects.conventions.network import attempts_at_network
-from oracle.subjects.conventions.own import attempts_at_own
+from oracle.subjects.conventions.own import attempts_at_own, may_be_a_loss
 from oracle.subjects.conventions.recognition import (
     BACKWARDS,
     CALLED,
@@ -258,13 +258,21 @@ class SourceFile:
             taken_for = self._taken_for.get(node.name)
             records = tuple(taken_for) if taken_for else records_known_as(name, is_class=is_class or bool(backward))
             if not records:
-                if not (backward or (is_class and self._is_layer(node))):
+                if not (backward or self._gives_its_gradient(node) or (is_class and self._is_layer(node))):
                     self.passed_over.append({"name": node.name, "reason": UNKNOWN_NAME})
                     continue
                 records = (OWN,)
             problem = "" if records == (OWN,) else _misspelt(node, KNOWN[records[0]], self.code)
             place = self.code.place(node.lineno)
             self.candidates.append(Candidate(node.name, node.lineno, place, records, backward, problem))
+
+    def _gives_its_gradient(self, node: ast.ClassDef | ast.FunctionDef) -> bool:
+        """Whether a function of its own is called like a loss, and returns two things wherever it returns."""
+        given = getattr(self.module, node.name)
+        if not isinstance(node, ast.FunctionDef) or not callable(given) or not may_be_a_loss(node.name, given):
+            return False
+        returned = [n.value for n in ast.walk(node) if isinstance(n, ast.Return)]
+        return bool(returned) and all(isinstance(value, ast.Tuple) and len(value.elts) == 2 for value in returned)
 
     def _is_layer(self, node: ast.ClassDef | ast.FunctionDef) -> bool:
         """Whether a class of a name that nobody knows has a forward and a backward, and means them to be called."""

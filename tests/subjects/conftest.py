@@ -1,11 +1,18 @@
-"""Files written for a test, and what ``oracle check`` says of them."""
+"""Files written for a test, and what ``oracle check`` says of them; samples with a line of them changed."""
 
+import importlib.util
 import json
+import re
+import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from oracle.cli import main
+
+#: Samples of layers and losses that nobody knows by their names.
+UNKNOWN = ("unknown_names", "several_inputs", "unknown_losses")
 
 
 @pytest.fixture
@@ -35,3 +42,27 @@ def checked(written, tmp_path, capsys):
         return status, {subject["name"]: subject for subject in report["subjects"]}, capsys.readouterr()
 
     return run
+
+
+@pytest.fixture
+def altered(tmp_path, monkeypatch):
+    """altered(name, right, wrong) -> the layer of that name in a sample, with one thing changed."""
+
+    def of(name, right, wrong):
+        samples = [(Path(__file__).parent / "samples" / f"{n}.py").read_text(encoding="utf-8") for n in UNKNOWN]
+        defined = rf"^(class|def) {name}\b"
+        (source,) = (text for text in samples if re.search(defined, text, re.MULTILINE))
+        begin = re.search(defined, source, re.MULTILINE).start()
+        # What stands after its first line; or in a function that it calls, which stands before.
+        begin = source.find(right, begin) if right in source[begin:] else source.index(right)
+        source = source[:begin] + wrong + source[begin + len(right) :]
+        path = tmp_path / f"altered_{name}.py"
+        path.write_text(source, encoding="utf-8")
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        # Where the backward of a function is looked for.
+        monkeypatch.setitem(sys.modules, path.stem, module)
+        spec.loader.exec_module(module)
+        return getattr(module, name)
+
+    return of

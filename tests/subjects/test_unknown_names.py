@@ -43,28 +43,6 @@ RELU = """
     """
 
 
-@pytest.fixture
-def altered(tmp_path, monkeypatch):
-    """altered(name, right, wrong) -> the layer of the sample with one thing changed."""
-
-    def of(name, right, wrong):
-        source = SAMPLE.read_text(encoding="utf-8")
-        begin = re.search(rf"^(class|def) {name}\b", source, re.MULTILINE).start()
-        # What stands after its first line; or in a function that it calls, which stands before.
-        begin = source.find(right, begin) if right in source[begin:] else source.index(right)
-        source = source[:begin] + wrong + source[begin + len(right) :]
-        path = tmp_path / f"altered_{name}.py"
-        path.write_text(source, encoding="utf-8")
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        # Where the backward of a function is looked for.
-        monkeypatch.setitem(sys.modules, path.stem, module)
-        spec.loader.exec_module(module)
-        return getattr(module, name)
-
-    return of
-
-
 #: One line wrong: who is, what is written and what instead, and the quantity that is not the derivative.
 FAULTS = [
     ("BatchNormalization", "return dxc - dmu / n", "return self.gamma * dout / self.std", "dx"),
@@ -142,8 +120,34 @@ NOT_TRIED = {
         "def forward(self, x):\n        raise RuntimeError('out of order')",
         "forward raised RuntimeError: out of",
     ),
-    "two inputs": ("def forward(self, x, h_prev):\n        return x @ h_prev", "its forward takes (x, h_prev)"),
-    "loss": ("def forward(self, y, t):\n        return np.mean((y - t) ** 2)", "its forward takes (y, t): not one"),
+    "two inputs": (
+        "def forward(self, x, h_prev):\n        return x + h_prev",
+        "does not give a gradient for each of x, h_prev: return them in this order, and give an argument that has none",
+    ),
+    "two outputs": (
+        "def forward(self, x):\n        return x, 2 * x, 3 * x",
+        "it returns several arrays: (3, 4), (3, 4), (3, 4); to have it checked, write a class whose forward returns",
+    ),
+    "loss": (
+        "def forward(self, y, t):\n        return np.mean((y - t) ** 2)",
+        "its backward gives no gradient of the shape of its input (given x (N, D), values t (N, D))",
+    ),
+    "loss of each row": (
+        "def forward(self, y, t):\n        return np.mean((y - t) ** 2, axis=1)",
+        "its forward gives an array of shape (3,), and a loss is one number: return its mean or sum",
+    ),
+    "loss that overflows": (
+        "def forward(self, y, t):\n        return np.sum(y - t) * np.inf",
+        "its forward gives what is not finite",
+    ),
+    "nothing": (
+        "def forward(self):\n        return 1.0",
+        "its forward needs no argument: let it take its input as one",
+    ),
+    "indices": (
+        "def forward(self, places):\n        return np.eye(4)[places]",
+        "its forward takes indices, which have no derivative: give them to the constructor",
+    ),
     "network": ("def forward(self, x):\n        return x\n\n    def predict(self, x):\n        return x", "(predict)"),
     "made of layers": (
         "def __init__(self, *layers):\n        pass\n\n    def forward(self, x):\n        return x",

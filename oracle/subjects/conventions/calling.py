@@ -15,6 +15,8 @@ from oracle.catalog.record import BATCH, Array, LayerSpec
 UPDATE = "update"
 #: What a loss that returns one number for each sample is averaged to, and one for each entry is summed to.
 MEAN, SUM = "mean of returned", "sum of returned"
+#: How one of the functions is shown that has no backward beside it.
+LOSS_AND_GRADIENT = "a function that gives the gradient too"
 CLASS, FUNCTIONS, FUNCTION, NETWORK = "class", "functions with a cache", "function", "network"
 
 
@@ -114,7 +116,8 @@ class Calling:
     def __str__(self) -> str:
         sizes = {"D": "in", "M": "out", "H1": "hidden", "C": "out"}
         made = f"({', '.join(sizes.get(name, name) for name in self.made_from)})"
-        parts = [made if self.kind in (CLASS, NETWORK) else self.kind]
+        kind = LOSS_AND_GRADIENT if self.kind == FUNCTIONS and not self.backward else self.kind
+        parts = [made if self.kind in (CLASS, NETWORK) else kind]
         settings = [name for name in self.forward_takes if not name.isidentifier()]
         if settings:
             parts.append(f"with {', '.join(settings)}")

@@ -1,9 +1,10 @@
 """A layer whose name nobody knows, recognised by trying: what its input looks like, what makes it, what it holds.
 
-What a constructor or a function must be given is guessed from the name of the argument: an array that may be a
-parameter (gamma, W, b), a size of the input (num_features), a setting (pool_h, stride, p). The forms of an input are
-tried from the simplest on, and of each the likeliest guesses first; what runs from end to end and gives a gradient of
-the shape of its input is taken. Parameters that it holds are those whose gradients its backward leaves beside them.
+What a constructor or a function must be given is guessed from the name of the argument
+(`oracle.subjects.conventions.guesses`). The forms of an input are tried from the simplest on, and of each the likeliest
+guesses first; what runs from end to end and gives a gradient of the shape of its input is taken. What forward takes
+besides may be other inputs, each with a gradient, or the targets of a loss. Parameters that it holds are those whose
+gradients its backward leaves beside them.
 """
 
 from __future__ import annotations
@@ -17,10 +18,23 @@ from typing import Any
 import numpy as np
 
 from oracle.catalog.case import Arrays
-from oracle.catalog.own import FORMS, SIZES, own_name
-from oracle.catalog.record import Array
+from oracle.catalog.own import FORMS, PROBABILITIES, SIZES, TARGET_FORMS, own_name
+from oracle.catalog.record import BATCH, Array, LayerSpec
 from oracle.catalog.variants import KNOWN
-from oracle.subjects.conventions.calling import CLASS, FUNCTIONS, Calling
+from oracle.subjects.conventions.calling import CLASS, FUNCTIONS, UPDATE, Calling
+from oracle.subjects.conventions.guesses import (
+    TAKEN,
+    Axes,
+    Choice,
+    Sizes,
+    choices,
+    choices_by_name,
+    choices_for_input,
+    is_size_of_output,
+    is_state,
+    side_of,
+    sizes_to_try,
+)
 from oracle.subjects.conventions.layer import ForeignLayer
 from oracle.subjects.conventions.places import (
     CONTAINERS,
@@ -34,22 +48,19 @@ from oracle.subjects.conventions.places import (
 )
 from oracle.subjects.conventions.recognition import (
     HELD_BY_OBJECTS,
-    TARGETS,
     ZERO_GRADS,
     Attempt,
     Told,
     UnknownCallingError,
+    are_targets,
     attempt_at,
     has_method,
     methods_of,
+    parts_of,
     probe,
     required_arguments,
     with_backward,
 )
-
-Axes = tuple[str, ...]
-#: What may be handed in for an argument: the axes of an array that may be a parameter, or a setting written out.
-Choice = Axes | str
 
 #: Methods by which something is a network or a loss, whose forward and backward are made of others'.
 OF_A_NETWORK = ("predict", "fit", "loss", "accuracy", "add", "train_step", "train_on_batch", "evaluate")
@@ -57,79 +68,142 @@ OF_A_NETWORK = ("predict", "fit", "loss", "accuracy", "add", "train_step", "trai
 OBJECTS = ("net", "network", "model", "layer", "layers", "optimizer", "optimiser", "activation", "loss", "fn", "func")
 #: The same where they need not be given: without them there is nothing to it.
 OF_LAYERS = ("layers", "modules", "nodes", "model", "net", "network")
-WEIGHTS = ("w", "weight", "weights", "kernel", "kernels", "filter", "filters")
-BIASES = ("b", "bias", "biases")
-VECTORS = ("gamma", "beta", "scale", "shift", "g")
-SLOPES = ("alpha", "a", "slope", "negativeslope", "leak")
-#: Settings by a part of the argument's name, the first that fits.
-SETTINGS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (("eps",), ("1e-05",)),
-    (("momentum", "decay"), ("0.9",)),
-    (("stride", "step"), ("1", "2")),
-    (("pad",), ("0", "1")),
-    (("pool", "kernel", "window", "filtersize", "ksize", "filterh", "filterw"), ("2", "(2, 2)")),
-    (("ratio", "rate", "drop", "prob", "keep"), ("0.5",)),
-    (("min", "low"), ("-1.0",)),
-    (("max", "high", "upper"), ("1.0",)),
-    (("seed",), ("0",)),
-    (("mode",), ("'train'",)),
-    (("training", "istrain", "trainflg"), ("True",)),
+#: Parts of the names of losses.
+OF_A_LOSS = (
+    *("loss", "error", "cost", "criterion", "entropy", "hinge", "huber", "likelihood"),
+    *("objective", "focal", "divergence"),
 )
-#: Dictionaries of settings, as the assignments of CS231n have them, by a part of the argument's name.
-DICTIONARIES: tuple[tuple[tuple[str, ...], str], ...] = (
-    (("conv",), "{'stride': 1, 'pad': 1}"),
-    (("pool",), "{'pool_height': 2, 'pool_width': 2, 'stride': 2}"),
-    (("drop",), "{'mode': 'train', 'p': 0.5, 'seed': 123}"),
-    (("bn", "ln", "norm", "sbn", "gn"), "{'mode': 'train'}"),
-)
-OF_SIZES = ("num", "feature", "dim", "channel", "size", "units", "hidden", "neurons", "width")
-#: The same of a whole word.
-SIZE_WORDS = frozenset({"in", "out", "n", "d", "c", "nin", "nout"})
+#: Of these, those of probabilities; and what probabilities are called.
+OF_AN_ENTROPY = ("entropy", "focal", "divergence", "likelihood", "logloss", "bce", "nll", "kl")
+OF_PROBABILITIES = ("p", "prob", "probs", "proba", "probability", "probabilities")
+#: What NumPy says where an index is a float.
+INDICES = "arrays used as indices must be of integer"
 #: Attempts for each form of an input; each takes a few calls on small arrays.
 ATTEMPTS = 24
-#: Names that mean something else in a calling: what is handed to backward, and the axes of parameters.
-TAKEN = frozenset({"x", "dout", "lr", "cache", "output", "forward", *SIZES} - {"W", "H"})
 #: An input as wide as this is moved entry by entry in a second.
 LARGEST_SIDE = 64
 #: How many questions an attempt answers with yes before gradients are looked at: made, forward, output, backward.
 RAN = 4
+#: What targets may be to a loss of any numbers, in this order; and to one that takes logarithms.
+OF_NUMBERS = tuple({"t": form} for form in TARGET_FORMS if form != "soft")
+OF_LOGARITHMS = tuple({"x": PROBABILITIES, "t": form} for form in ("labels", "one-hot", "soft"))
 
 
 def attempts_at_own(module: Any, name: str, given: Any, backward: str, told: Told) -> list[tuple[str, Attempt]]:
     """The way to call it that runs and fits, with the name of its record. Raises UnknownCallingError for none.
 
-    ``backward`` is the name of the function that goes with ``given``, where that is a function.
+    ``backward`` is the name of the function that goes with ``given``, where that is a function; empty where that gives
+    a loss and its gradient together.
     """
-    # The others are about the arguments of a record: which axis of these is the batch is found out by trying.
-    told = Told(gradients=told.gradients)
     _refuse(given)
-    refused: list[UnknownCallingError] = []
-    failed: list[tuple[Attempt, str]] = []
-    unchanged: list[tuple[str, Attempt]] = []
-    for axes in (*_forms_of_what_it_holds(given), *FORMS):
-        for record, calling in itertools.islice(_ways(module, given, backward, axes), ATTEMPTS):
-            try:
-                attempt = attempt_at(module, name, KNOWN[record], calling, told)
-            except UnknownCallingError as error:
-                refused.append(error)
+    # The others are about the arguments of a record: which axis of these is the batch is found out by trying.
+    search = _Search(module, name, given, backward, Told(gradients=told.gradients))
+    is_loss_first = _sounds_like_a_loss(name, given) or not (isinstance(given, type) or backward)
+    for seek in (search.loss, search.layer) if is_loss_first else (search.layer, search.loss):
+        found = seek()
+        if (
+            found is not None
+            and "dt" in found[1].calling.unasked
+            and not any(are_targets(_taken_by_forward(given)[:2]))
+        ):
+            # Two inputs, as far as names and gradients tell.
+            found = search.layer() or found
+        if found is not None:
+            return [found]
+    raise search.reason()
+
+
+class _Search:
+    """What was tried of one thing, and why it did not do."""
+
+    def __init__(self, module: Any, name: str, given: Any, backward: str, told: Told) -> None:
+        self._module, self._name, self._given, self._backward, self._told = module, name, given, backward, told
+        self._refused: list[UnknownCallingError] = []
+        self._failed: list[tuple[Attempt, str]] = []
+
+    def layer(self) -> tuple[str, Attempt] | None:
+        """It as a layer: every argument of forward that is no setting has a gradient."""
+        if not (isinstance(self._given, type) or self._backward):
+            return None
+        unchanged: list[tuple[str, Attempt]] = []
+        for axes in (*_forms_of_what_it_holds(self._given), *FORMS):
+            tried = self._first_that_runs(axes, {})
+            if tried is None:
                 continue
-            if not _runs(attempt):
-                failed.append((attempt, record.partition(": ")[2]))
-                continue
-            found = _with_its_own_parameters(module, name, record, attempt, told)
-            found = _of_one_size(module, name, *found)
-            _require_repeatable(module, name, *found)
+            found = _with_its_own_parameters(self._module, self._name, *tried, self._told)
+            found = _of_one_size(self._module, self._name, *found)
+            _require_repeatable(self._module, self._name, *found)
             if not _gives_its_input_back(*found):
-                return [found]
+                return found
             # That says nothing of what it does to inputs of another form: flattening leaves a row what it is.
             unchanged.append(found)
-            break
-    if unchanged:
-        return unchanged[:1]
-    if refused:
-        # It runs to the end, and that it updates itself is why it cannot be asked.
-        raise refused[0]
-    raise UnknownCallingError(_why_not(*max(failed, key=lambda tried: len(tried[0].fits))))
+        return unchanged[0] if unchanged else None
+
+    def loss(self) -> tuple[str, Attempt] | None:
+        """It as a loss: one number of an input and targets, with the gradient of the input alone.
+
+        Of the forms of targets that run it is the first with which the gradient is the slope of the loss: a loss of
+        one-hot rows may be given any numbers, and is then no longer what its backward is the derivative of. Where the
+        gradient is wrong with all of them, the first.
+        """
+        _, *others = _taken_by_forward(self._given)
+        # Beside an input and targets there may be settings.
+        if not others or not all(choices_by_name(n, Sizes(FORMS[0], is_loss=True)) for n in others[1:]):
+            return None
+        for axes in FORMS:
+            ran = [self._first_that_runs(axes, words) for words in OF_NUMBERS]
+            running = [one for one in ran if one is not None]
+            if not any(attempt.is_own_slope for _, attempt in running) and self._may_take_logarithms(running):
+                of_logarithms = (self._first_that_runs(axes, words) for words in OF_LOGARITHMS)
+                running += [one for one in of_logarithms if one is not None]
+            if running:
+                found = next((one for one in running if one[1].is_own_slope), running[0])
+                found = _without_gradient_of_targets(self._module, self._name, *found)
+                found = _of_one_size(self._module, self._name, *found)
+                _require_repeatable(self._module, self._name, *found)
+                return found
+        return None
+
+    def reason(self) -> UnknownCallingError:
+        """Why nothing did."""
+        if self._refused:
+            # It runs to the end, and that it updates itself is why it cannot be asked.
+            return self._refused[0]
+        return UnknownCallingError(_why_not(*max(self._failed, key=lambda tried: min(len(tried[0].fits), RAN + 1))))
+
+    def _first_that_runs(self, axes: Axes, words: Mapping[str, str]) -> tuple[str, Attempt] | None:
+        """The first way that runs with an input of the axes; with ``words``, as a loss with such targets."""
+        for record, calling in _ways(self._module, self._given, self._backward, axes, words):
+            try:
+                attempt = attempt_at(self._module, self._name, KNOWN[record], calling, self._told)
+            except UnknownCallingError as error:
+                self._refused.append(error)
+                continue
+            if _runs(attempt, KNOWN[record]):
+                return record, attempt
+            self._failed.append((attempt, record))
+        return None
+
+    def _may_take_logarithms(self, running: list[tuple[str, Attempt]]) -> bool:
+        """Whether a loss gives nothing finite of any numbers, or is called like one that takes logarithms.
+
+        Such a loss may cut what is outside of 0 and 1 off, where its backward is then no derivative.
+        """
+        is_called = any(word in plain(self._name) for word in OF_AN_ENTROPY)
+        is_called |= any(plain(name) in OF_PROBABILITIES for name in _taken_by_forward(self._given)[:2])
+        return is_called or (
+            not running and any(a.value is not None and not _is_finite(a.value) for a, _ in self._failed)
+        )
+
+
+def may_be_a_loss(name: str, function: Any) -> bool:
+    """Whether a function of its own is called like a loss, and takes two arguments: it may give its gradient too."""
+    return any(word in plain(name) for word in OF_A_LOSS) and len(required_arguments(function, bound=False)) == 2
+
+
+def _sounds_like_a_loss(name: str, given: Any) -> bool:
+    """Whether its name, or that of an argument of forward, is one that losses have."""
+    return any(word in plain(name) for word in OF_A_LOSS) or any(are_targets(_taken_by_forward(given)[:2]))
 
 
 def _forms_of_what_it_holds(given: Any) -> Iterator[Axes]:
@@ -145,24 +219,54 @@ def _forms_of_what_it_holds(given: Any) -> Iterator[Axes]:
     yield from (("N", str(side)) for side in sorted(sides))
 
 
-def _runs(attempt: Attempt) -> bool:
-    """Whether everything ran, and the gradient of the input has its shape; that of a parameter may be a fault."""
-    is_float = attempt.value is not None and attempt.value.dtype.kind == "f"
-    return len(attempt.fits) > RAN and all(attempt.fits[: RAN + 1]) and is_float and not attempt.raised
+def _runs(attempt: Attempt, record: LayerSpec) -> bool:
+    """Whether everything ran, and the gradient of the input has its shape; that of another argument may be a fault."""
+    ran = len(attempt.fits) > RAN and all(attempt.fits[: RAN + 1]) and not attempt.raised
+    if not ran or attempt.value is None or attempt.value.dtype.kind != "f":
+        return False
+    return _has_gradient_for_each(attempt, record) and (not record.is_loss or _is_finite(attempt.value))
 
 
-def _why_not(furthest: Attempt, where: str) -> str:
-    """Why the attempt that came furthest, with the arguments that are written out in ``where``, is not taken."""
-    if furthest.raised:
+def _has_gradient_for_each(attempt: Attempt, record: LayerSpec) -> bool:
+    """Whether every argument has a gradient of its own: what gives one for two may be no function of the second."""
+    places = (*attempt.calling.input_gradients, *attempt.calling.gradients.values())
+    own = [place for place in places if place != UPDATE]
+    return len(set(own)) == len(own)
+
+
+def _is_finite(value: Array) -> bool:
+    return value.dtype.kind != "f" or bool(np.isfinite(value).all())
+
+
+def _why_not(furthest: Attempt, name: str) -> str:
+    """Why the attempt that came furthest, with the arguments that its record's name spells out, is not taken."""
+    record, value = KNOWN[name], furthest.value
+    taken = [n for n in furthest.calling.forward_takes if n in record.differentiated]
+    if INDICES in furthest.raised and not record.is_loss:
+        what = (
+            "its forward takes indices, which have no derivative: give them to the constructor, and let forward take "
+            "the array that they pick from"
+        )
+    elif furthest.raised:
         step = ("its constructor", "its forward", "its backward", "its backward")[min(len(furthest.fits), 3)]
         # What a constructor raises says so already.
         is_said = furthest.raised.startswith("the constructor")
         what = furthest.raised if is_said else f"{step} raised {furthest.raised}"
-    elif furthest.value is not None and furthest.value.dtype.kind != "f":
-        what = f"its forward gives {furthest.value.dtype}, which has no derivative"
+    elif value is not None and value.dtype.kind != "f":
+        what = f"its forward gives {value.dtype}, which has no derivative"
+    elif value is not None and record.is_loss and value.shape != ():
+        what = f"its forward gives an array of shape {value.shape}, and a loss is one number: return its mean or sum"
+    elif value is not None and not _is_finite(value):
+        what = "its forward gives what is not finite"
+    elif len(taken) > 1 and not _has_gradient_for_each(furthest, record):
+        what = (
+            f"its backward does not give a gradient for each of {', '.join(taken)}: return them in this order, and "
+            "give an argument that has none a default"
+        )
     else:
         what = "its backward gives no gradient of the shape of its input"
-    return f"no layer is known by this name, and no way to call it was found: {what} (given {where})"
+    given = name.partition(": ")[2]
+    return f"no layer is known by this name, and no way to call it was found: {what} (given {given})"
 
 
 def _refuse(given: Any) -> None:
@@ -175,11 +279,10 @@ def _refuse(given: Any) -> None:
         objects += [n for n in inspect.signature(given).parameters if plain(n) in OF_LAYERS and n not in objects]
         if objects:
             raise UnknownCallingError(f"it is made from another object ({', '.join(objects)})")
-    required = _taken_by_forward(given)
-    others = [n for n in required[1:] if plain(n) in TARGETS or not _choices_by_name(n, FORMS[0])]
-    if others or not required:
-        wants = f"({', '.join(required)})"
-        raise UnknownCallingError(f"no layer is known by this name, and its forward takes {wants}: not one input")
+    if not _taken_by_forward(given):
+        raise UnknownCallingError(
+            "no layer is known by this name, and its forward needs no argument: let it take its input as one"
+        )
 
 
 def _taken_by_forward(given: Any) -> list[str]:
@@ -191,34 +294,86 @@ def _taken_by_forward(given: Any) -> list[str]:
 # --------------------------------------------------------------------------- ways to call it
 
 
-def _ways(module: Any, given: Any, backward: str, axes: Axes) -> Iterator[tuple[str, Calling]]:
-    """The names of records with an input of the axes, and callings to go with them, the likeliest first."""
+def _ways(
+    module: Any, given: Any, backward: str, axes: Axes, words: Mapping[str, str]
+) -> Iterator[tuple[str, Calling]]:
+    """The names of records with an input of the axes, and callings to go with them, the likeliest first.
+
+    With ``words`` they are those of a loss, whose targets have the axes too.
+    """
     made = required_arguments(given, bound=False) if isinstance(given, type) else []
     rate = made[-1:] if plain("".join(made[-1:])) in LEARNING_RATES and len(made) > 1 else []
-    _, *taken = _taken_by_forward(given)
-    wanted = [name for name in made if name not in rate] + taken
-    choices = [_choices(name, axes) for name in wanted]
+    made = made[: len(made) - len(rate)]
+    first, *taken = _taken_by_forward(given)
+    own: tuple[str, ...] = ("x",)
+    if words:
+        is_target = are_targets([first, *taken[:1]])
+        own = ("t", "x") if is_target[0] and not is_target[1] else ("x", "t")
+        taken = taken[1:]
+    several = not words and any(_is_input(name, first, Sizes(axes)) for name in taken)
+    # One input is x; of several each keeps its name, unless that means something else in a calling.
+    x = first if several and first not in TAKEN else "x"
+    own = own if words else (x,)
+    meant = TAKEN - {"x"} if words else TAKEN - {"x", "t"}
+    names = [f"{name}2" if name in meant or name == x else name for name in taken]
+    for sizes in sizes_to_try(axes, [*made, *taken], has_several_inputs=several, is_loss=bool(words)):
+        options = [choices(name, sizes) for name in made]
+        options += [_choices_for_forward(name, first, sizes) for name in taken]
+        ways = _records_and_arguments([*made, *names], options, sizes, x, words)
+        called = (
+            (record, calling)
+            for record, handed in ways
+            for calling in _callings(
+                module,
+                given,
+                backward,
+                (*handed[: len(made)], *("lr" for _ in rate)),
+                (*own, *handed[len(made) :]),
+                record,
+            )
+        )
+        yield from itertools.islice(called, ATTEMPTS)
+
+
+def _is_input(name: str, first: str, sizes: Sizes) -> bool:
+    """Whether what forward takes beside its first argument is another input: no name of a setting or a parameter."""
+    # Beside a it is no bias.
+    is_beside_another = plain(first) == "a" and plain(name) == "b"
+    return is_beside_another or is_state(name) or not choices_by_name(name, sizes)
+
+
+def _choices_for_forward(name: str, first: str, sizes: Sizes) -> list[Choice]:
+    """What may be handed to forward beside its first argument."""
+    if sizes.is_loss or not _is_input(name, first, sizes):
+        return choices(name, sizes)
+    return choices_for_input(name, sizes)
+
+
+def _records_and_arguments(
+    names: list[str], options: list[list[Choice]], sizes: Sizes, x: str, words: Mapping[str, str]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The names of records with a first input ``x``, and what is handed in for each name; the likeliest first."""
+    axes, last = sizes.axes, sizes.last
     # Those that are all near the front of their lists before those of which one is far behind.
-    ranked = sorted(itertools.product(*(range(len(c)) for c in choices)), key=sum)
-    for ranks in ranked:
-        arguments, handed, last = {"x": axes}, [], _last(axes)
+    for ranks in sorted(itertools.product(*(range(len(c)) for c in options)), key=sum):
+        arguments, handed = dict.fromkeys((x, *(n for n in words if n != x)), axes), []
         fixed: dict[str, str] = {}
-        for name, options, rank in zip(wanted, choices, ranks, strict=True):
-            choice = options[rank]
+        for name, listed, rank in zip(names, options, ranks, strict=True):
+            choice = listed[rank]
             handed.append(choice if isinstance(choice, str) else name)
             if not isinstance(choice, str):
                 arguments[name] = choice
-            elif choice in _shapes(axes):
-                fixed |= {axis: str(_side(axis)) for axis in axes if axis != "N"}
-            elif choice == str(_side(last)) and len(SIZES.get(last, ())) > 1:
+            elif choice == sizes.shape:
+                fixed |= {axis: str(side_of(axis)) for axis in axes if axis != BATCH}
+            elif choice == str(side_of(last)) and len(SIZES.get(last, ())) > 1:
                 # It may be the size of the input, which then has no other.
                 fixed[last] = choice
-        record = own_name({n: tuple(fixed.get(axis, axis) for axis in shape) for n, shape in arguments.items()})
-        split = len(made) - len(rate)
-        makes: Axes = (*handed[:split], *("lr" for _ in rate))
-        takes: Axes = ("x", *handed[split:])
-        for called in _callings(module, given, backward, makes, takes, record):
-            yield record, called
+            elif choice == str(side_of("M")) and is_size_of_output(name):
+                fixed["M"] = choice
+        inputs = [n for n, shape in arguments.items() if n == x or shape[:1] == (BATCH,)]
+        ordered = [*inputs, *(n for n in arguments if n not in inputs)]
+        record = own_name({n: tuple(fixed.get(axis, axis) for axis in arguments[n]) for n in ordered}, words)
+        yield record, tuple(handed)
 
 
 def _callings(
@@ -226,63 +381,15 @@ def _callings(
 ) -> Iterator[Calling]:
     if not isinstance(given, type):
         calling = Calling(FUNCTIONS, given.__name__, backward, (), forward_takes)
+        if not backward:
+            yield replace(calling, backward_takes=(), output="returned[0]", input_gradients=("returned[1]",))
+            return
         yield from with_backward(calling, getattr(module, backward), KNOWN[record], bound=False)
         return
     forward, its_backward = methods_of(given)
     zero_grad = next((n for n in ZERO_GRADS if hasattr(given, n)), "")
     calling = Calling(CLASS, forward, its_backward, made_from, forward_takes, zero_grad=zero_grad)
     yield from with_backward(calling, getattr(given, its_backward), KNOWN[record])
-
-
-def _choices(name: str, axes: Axes) -> list[Choice]:
-    """What may be handed in for an argument of that name, the likeliest first."""
-    known = _choices_by_name(name, axes)
-    last = _last(axes)
-    return known or ["2", str(_side(last)), "0.5", *([] if name in TAKEN else [(last,)])]
-
-
-def _choices_by_name(name: str, axes: Axes) -> list[Choice]:
-    """The same of a name that says what it is; nothing for any other."""
-    wanted = plain(name)
-    is_image, last = "C" in axes, _last(axes)
-    vectors: list[Choice] = [(last,), ("1", "C", "1", "1") if is_image else ("1", last)]
-    weights: list[Choice] = [("FN", "C", "FH", "FW"), ("FN", "C", "3", "3")] if is_image else [(last, "M")]
-    if wanted in WEIGHTS:
-        return [*weights, *vectors]
-    if wanted in BIASES:
-        return [("FN",) if is_image else ("M",), *vectors, ("1", "FN" if is_image else "M")]
-    if wanted in VECTORS:
-        return vectors
-    if wanted in SLOPES:
-        return [(last,), (), "0.25"]
-    for words, written in DICTIONARIES:
-        if wanted.endswith(("param", "params", "config", "cfg")) and any(word in wanted for word in words):
-            return [written]
-    for words, settings in SETTINGS:
-        if any(word in wanted for word in words):
-            return list(settings)
-    side = str(_side(last))
-    if "shape" in wanted:
-        return _shapes(axes)
-    if any(word in wanted for word in OF_SIZES) or not SIZE_WORDS.isdisjoint(name.lower().split("_")):
-        other = str(SIZES["FN" if is_image else "M"][0])
-        return [other, side] if wanted.startswith(("out", "num_filters", "numfilters")) else [side, other]
-    return ["0.5"] if wanted == "p" else []
-
-
-def _shapes(axes: Axes) -> list[Choice]:
-    """The shape of a sample, as a constructor may want it: that of the input, which then has no other."""
-    return [str(tuple(_side(axis) for axis in axes if axis != "N"))]
-
-
-def _side(axis: str) -> int:
-    """What an axis has where it is tried."""
-    return int(axis) if axis.isdigit() else SIZES[axis][0]
-
-
-def _last(axes: Axes) -> str:
-    """The axis that has an entry for each parameter: features, or channels of an image."""
-    return "C" if "C" in axes else axes[-1]
 
 
 # --------------------------------------------------------------------------- what it holds
@@ -312,14 +419,18 @@ def _with_its_own_parameters(module: Any, name: str, record: str, attempt: Attem
     if not held:
         return record, replace(attempt, calling=replace(calling, unasked=unasked))
     # Arrays that it holds have the sizes of this input: it was made for them, or takes whatever comes.
-    sizes = dict(zip(spec.axes_of("x"), map(str, given.inputs["x"].shape), strict=True)) | {"N": "N"}
+    sizes = {
+        axis: str(side)
+        for a in spec.of_role("input")
+        for axis, side in zip(a.axes, given.inputs[a.name].shape, strict=True)
+    } | {BATCH: BATCH}
     arguments = {a.name: tuple(sizes.get(axis, axis) for axis in a.axes) for a in spec.arguments}
     widened = own_name({**arguments, **{n: tuple(map(str, shape)) for n, shape in held.items()}})
     try:
         found = attempt_at(module, name, KNOWN[widened], replace(_bare(calling), unasked=unasked), told)
     except UnknownCallingError:
         found = attempt
-    if _runs(found) and found is not attempt:
+    if found is not attempt and _runs(found, KNOWN[widened]):
         return widened, found
     return record, replace(attempt, calling=replace(calling, unasked=(*(f"d{n}" for n in held), *unasked)))
 
@@ -331,11 +442,29 @@ def _of_one_size(module: Any, name: str, record: str, attempt: Attempt) -> tuple
     try:
         ForeignLayer(spec, module, name, attempt.calling, other.parameters)._first_output(other.inputs)
     except Exception:
-        # Of the first argument alone, which has each of them.
-        sides = zip(spec.arguments[0].axes, probe(spec).inputs["x"].shape, strict=True)
-        fixed = {axis: str(side) for axis, side in sides if axis != "N"}
-        return own_name({a.name: tuple(fixed.get(axis, axis) for axis in a.axes) for a in spec.arguments}), attempt
+        # Of the inputs alone, which have each of them.
+        given = probe(spec).inputs
+        sides = [pair for a in spec.of_role("input") for pair in zip(a.axes, given[a.name].shape, strict=True)]
+        fixed = {axis: str(side) for axis, side in sides if axis != BATCH}
+        return _renamed(spec, fixed), attempt
     return record, attempt
+
+
+def _renamed(spec: LayerSpec, fixed: Mapping[str, str]) -> str:
+    """The name of the record with some axes of other sizes."""
+    arguments = {a.name: tuple(fixed.get(axis, axis) for axis in a.axes) for a in spec.arguments}
+    words = {a.name: PROBABILITIES for a in spec.arguments if a.values == PROBABILITIES}
+    return own_name(arguments, words | {a.name: spec.target_forms[0] for a in spec.of_role("target")})
+
+
+def _without_gradient_of_targets(module: Any, name: str, record: str, attempt: Attempt) -> tuple[str, Attempt]:
+    """The same, saying that a gradient that it gives for its targets as well is not asked for."""
+    calling, given = attempt.calling, probe(KNOWN[record])
+    layer = ForeignLayer(KNOWN[record], module, name, calling, given.parameters)
+    layer._first_output(given.inputs)
+    if not calling.backward or len(dict(parts_of(layer.call_backward(given.dout), "returned"))) < 2:
+        return record, attempt
+    return record, replace(attempt, calling=replace(calling, unasked=("dt",)))
 
 
 def _bare(calling: Calling) -> Calling:
@@ -401,4 +530,4 @@ def _gives_its_input_back(record: str, attempt: Attempt) -> bool:
     return attempt.value is not None and np.array_equal(attempt.value, x)
 
 
-__all__ = ["attempts_at_own"]
+__all__ = ["attempts_at_own", "may_be_a_loss"]

@@ -69,6 +69,10 @@ CALLED = ("made", "forward runs", "output fits")
 UNKNOWN_NAME = "no layer is known by this name"
 
 
+#: What begins like an upstream gradient (d…), and is none.
+NO_UPSTREAM = ("data", "dim", "drop", "depth", "dict")
+
+
 class UnknownCallingError(Exception):
     """Why it cannot be told how something is made or called."""
 
@@ -243,7 +247,7 @@ def methods_of(given: type) -> tuple[str, str]:
 def with_backward(calling: Calling, function: Any, record: LayerSpec, *, bound: bool = True) -> Iterator[Calling]:
     """The ways in which backward may be called; one that takes neither dout nor a cache gives the derivative alone."""
     required = required_arguments(function, bound=bound) if function is not None else []
-    is_derivative = calling.backward in DERIVATIVES or not bound
+    is_derivative = (calling.backward in DERIVATIVES or not bound) and len(record.differentiable_inputs) == 1
     if is_derivative and not record.is_loss and len(required) == 1 and not is_upstream(required[0]):
         yield from (replace(calling, backward_takes=(taken,), times_dout=True) for taken in ("x", "output"))
         return
@@ -330,7 +334,7 @@ def _forward_arguments(
     orders = [inputs]
     if len(inputs) == 2 and record.target_forms and len(required) >= 2:
         # By their names, where those tell: values do not for a squared error.
-        is_target = _are_targets(required[:2])
+        is_target = are_targets(required[:2])
         if is_target[0] and not is_target[1]:
             orders = [inputs[::-1]]
         elif not any(is_target):
@@ -340,7 +344,7 @@ def _forward_arguments(
     return orders
 
 
-def _are_targets(names: list[str]) -> list[bool]:
+def are_targets(names: list[str]) -> list[bool]:
     """Which of two arguments are targets by their names; beside predictions, ``y`` means targets."""
     others = {plain(name) for name in names} & {*PREDICTIONS, "output", "outputs", "scores"}
     return [plain(name) in TARGETS or (plain(name) == "y" and bool(others)) for name in names]
@@ -362,7 +366,7 @@ def _backward_arguments(function: Any, record: LayerSpec, *, bound: bool = True)
             return [("cache",)]
         return [("dout", *rate)]
     if record.is_loss and len(required) == 2 and "cache" not in plain(required[1]):
-        way = inputs[::-1] if _are_targets(required)[0] else inputs
+        way = inputs[::-1] if are_targets(required)[0] else inputs
         return [("output", way[1]), way] if plain(required[0]).startswith("d") else [way, ("output", way[1])]
     if len(required) == 2:
         first_is_cache = "cache" in plain(required[0])
@@ -495,13 +499,32 @@ def _with_output(layer: ForeignLayer, returned: Any, record: LayerSpec, calling:
         if not place:
             raise TypeError(f"{calling.forward} returned None, and no attribute holds an output")
         return replace(calling, output=place)
+    if not record.has_twin:
+        _require_one_output(layer, returned, calling)
     if isinstance(returned, tuple) and len(returned) == 2:
         return replace(calling, output="returned[0]", cache="returned[1]")
     if not isinstance(returned, (np.ndarray, np.number, int, float)):
         raise TypeError(f"{calling.forward} returned {type(returned).__name__}; an array is required")
-    if record.output_shape == () and np.ndim(returned) > 0:
+    if record.output_shape == () and np.ndim(returned) > 0 and record.has_twin:
         return replace(calling, output=MEAN if np.ndim(returned) == 1 else SUM)
     return calling
+
+
+def _require_one_output(layer: ForeignLayer, returned: Any, calling: Calling) -> None:
+    """Raises UnknownCallingError where forward returns several arrays, and not an output with what backward needs."""
+    if not isinstance(returned, (tuple, list)):
+        return
+    shapes = [values.shape for values in returned if isinstance(values, np.ndarray) and values.dtype.kind == "f"]
+    function = getattr(layer._object, calling.backward, None)
+    required = required_arguments(function, bound=False) if function is not None else []
+    upstream = [name for name in required if is_upstream(name) and not plain(name).startswith(NO_UPSTREAM)]
+    # Of two, the second may be kept for backward alone: it is an output where backward takes a gradient of it.
+    if len(shapes) > 2 or (len(shapes) == 2 and len(upstream) > 1):
+        raise UnknownCallingError(
+            f"it returns several arrays: {', '.join(map(str, shapes))}; to have it checked, write a class whose "
+            "forward returns one of them, and whose backward takes the gradient of that one and has zeros for the "
+            "others"
+        )
 
 
 def _forms(record: LayerSpec, given: Arrays) -> dict[str, dict[str, Array]]:
@@ -537,13 +560,16 @@ def _with_gradients(layer: ForeignLayer, record: LayerSpec, calling: Calling, gi
         return calling
     before = {place: np.array(kept) for place, kept in places_in(layer._object, "self")}
     returned = layer.call_backward(given.dout)
-    parts = dict(_parts(returned, "returned"))
+    parts = dict(parts_of(returned, "returned"))
     differentiable = [a for a in record.arguments if a.role != "target"]
+    # Beside gradients that are left in attributes it may be those of the inputs alone that are returned.
+    of_inputs_alone = len(parts) == len(record.differentiable_inputs)
     of_inputs: dict[str, str] = {}
     of_parameters: dict[str, str] = {}
     for position, a in enumerate(differentiable):
         shape = np.shape(layer.outward(a.name, {**given.inputs, **given.parameters}[a.name]))
-        place = _in_what_was_returned(parts, shape, position, len(differentiable), a.name, len(a.axes))
+        count = len(parts) if a.role == "input" and of_inputs_alone else len(differentiable)
+        place = _in_what_was_returned(parts, shape, position, count, a.name, len(a.axes))
         if a.role == "input":
             attribute = _first_named(layer._object, INPUT_GRADIENTS, shape)
             of_inputs[a.name] = (attribute or "returned") if returned is None else place or "returned"
@@ -570,16 +596,16 @@ def _working(layer: ForeignLayer, record: LayerSpec, given: Arrays) -> dict[str,
     return dict(given.inputs)
 
 
-def _parts(returned: Any, place: str) -> Iterator[tuple[str, Array]]:
+def parts_of(returned: Any, place: str) -> Iterator[tuple[str, Array]]:
     """The arrays in what backward returned."""
     if isinstance(returned, (np.ndarray, np.number, float)):
         yield place, np.asarray(returned)
     elif isinstance(returned, Mapping):
         for key, value in returned.items():
-            yield from _parts(value, f"{place}[{key!r}]")
+            yield from parts_of(value, f"{place}[{key!r}]")
     elif isinstance(returned, (list, tuple)):
         for index, value in enumerate(returned):
-            yield from _parts(value, f"{place}[{index}]")
+            yield from parts_of(value, f"{place}[{index}]")
 
 
 def _in_what_was_returned(
