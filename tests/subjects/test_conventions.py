@@ -148,6 +148,7 @@ RECOGNISED = {
         "HingeLoss": ("own forward: x (N, D), labels t (N,)", "()"),
         "L1Loss": ("own forward: x (N, D), values t (N, D)", "()"),
         "EpsilonInsensitive": ("own forward: x (N, D), values t (N, D)", "(1.0); targets first; backward without dout"),
+        "PinballLoss": ("own forward: x (N, D), values t (N, D)", "(0.25); backward without dout"),
         "LogCosh": ("own forward: x (N, D), values t (N, D)", "backward without dout"),
         "SoftmaxFocal": ("own forward: x (N, D), one-hot t (N, D)", "()"),
         "ClippedEntropy": ("own forward: probabilities x (N, D), one-hot t (N, D)", "backward without dout"),

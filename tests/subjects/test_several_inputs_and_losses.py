@@ -113,6 +113,7 @@ FAULTS = [
     ("L1Loss", "dout * self.sign / self.sign.size", "dout * self.sign / len(self.sign)", "dx"),
     ("L1Loss", "dout * self.sign", "-dout * self.sign", "dx"),
     ("EpsilonInsensitive", " * (np.abs(self.d) > self.margin)", "", "dx"),
+    ("PinballLoss", "-self.q, 1 - self.q)", "-self.q, self.q)", "dx"),
     ("LogCosh", "np.tanh(self.d) / self.d.size", "self.d / self.d.size", "dx"),
     ("SoftmaxFocal", "(self.t - self.p) / len", "self.t / len", "dx"),
     ("SoftmaxFocal", "2 * (1 - q) * np.log(q) * q - (1 - q) ** 2", "-((1 - q) ** 2)", "dx"),

@@ -132,6 +132,10 @@ NOT_TRIED = {
         "def forward(self, y, t):\n        return np.mean((y - t) ** 2)",
         "its backward gives no gradient of the shape of its input (given x (N, D), values t (N, D))",
     ),
+    "weighted loss": (
+        "def forward(self, y, t, w):\n        return np.mean(w * (y - t) ** 2)",
+        "its forward takes w beside an input and targets: give that a default, or hand it to the constructor",
+    ),
     "loss of each row": (
         "def forward(self, y, t):\n        return np.mean((y - t) ** 2, axis=1)",
         "its forward gives an array of shape (3,), and a loss is one number: return its mean or sum",

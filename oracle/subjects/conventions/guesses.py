@@ -107,13 +107,11 @@ def side_of(axis: str) -> int:
 
 def choices(name: str, sizes: Sizes) -> list[Choice]:
     """What may be handed in for an argument of a constructor, the likeliest first."""
-    last = sizes.last
-    return choices_by_name(name, sizes) or [
-        "2",
-        str(side_of(last)),
-        "0.5",
-        *([] if name in TAKEN or sizes.is_loss else [(last,)]),
-    ]
+    known, last = choices_by_name(name, sizes), sizes.last
+    if sizes.is_loss:
+        # Of a half, what belongs to q and what belongs to 1 − q are the same.
+        return known or ["0.25", "2"]
+    return known or ["2", str(side_of(last)), "0.5", *([] if name in TAKEN else [(last,)])]
 
 
 def choices_by_name(name: str, sizes: Sizes) -> list[Choice]:

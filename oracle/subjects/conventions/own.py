@@ -148,7 +148,15 @@ class _Search:
         """
         _, *others = _taken_by_forward(self._given)
         # Beside an input and targets there may be settings.
-        if not others or not all(choices_by_name(n, Sizes(FORMS[0], is_loss=True)) for n in others[1:]):
+        more = [n for n in others[1:] if not choices_by_name(n, Sizes(FORMS[0], is_loss=True))]
+        if more and any(are_targets(_taken_by_forward(self._given)[:2])):
+            self._refused.append(
+                UnknownCallingError(
+                    f"no layer is known by this name, and its forward takes {', '.join(more)} beside an input and "
+                    "targets: give that a default, or hand it to the constructor"
+                )
+            )
+        if more or not others:
             return None
         for axes in FORMS:
             ran = [self._first_that_runs(axes, words) for words in OF_NUMBERS]

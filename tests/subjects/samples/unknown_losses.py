@@ -56,6 +56,18 @@ class EpsilonInsensitive:
         return np.sign(self.d) * (np.abs(self.d) > self.margin) / len(self.d)
 
 
+class PinballLoss:
+    def __init__(self, q):
+        self.q = q
+
+    def __call__(self, pred, true):
+        self.d = true - pred
+        return np.mean(np.maximum(self.q * self.d, (self.q - 1) * self.d))
+
+    def backward(self):
+        return np.where(self.d > 0, -self.q, 1 - self.q) / self.d.size
+
+
 class LogCosh:
     """Nothing in its name or arguments says that it is a loss."""
 
