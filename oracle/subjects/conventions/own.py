@@ -1,16 +1,15 @@
 """A layer whose name nobody knows, recognised by trying: what its input looks like, what makes it, what it holds.
 
-What a constructor or a function must be given is guessed from the name of the argument
-(`oracle.subjects.conventions.guesses`). The forms of an input are tried from the simplest on, and of each the likeliest
-guesses first; what runs from end to end and gives a gradient of the shape of its input is taken. What forward takes
-besides may be other inputs, each with a gradient, or the targets of a loss. Parameters that it holds are those whose
-gradients its backward leaves beside them.
+How it may be called, and with what, is guessed from the names of arguments (`oracle.subjects.conventions.ways` and
+`.guesses`). The forms of an input are tried from the simplest on, and of each the likeliest guesses first; what runs
+from end to end and gives a gradient of the shape of its input is taken. What forward takes besides may be other inputs,
+each with a gradient, or the targets of a loss. Parameters that it holds are those whose gradients its backward leaves
+beside them.
 """
 
 from __future__ import annotations
 
 import inspect
-import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,27 +17,14 @@ from typing import Any
 import numpy as np
 
 from oracle.catalog.case import Arrays
-from oracle.catalog.own import FORMS, PROBABILITIES, SIZES, TARGET_FORMS, own_name
+from oracle.catalog.own import FORMS, PROBABILITIES, TARGET_FORMS, own_name
 from oracle.catalog.record import BATCH, Array, LayerSpec
 from oracle.catalog.variants import KNOWN
-from oracle.subjects.conventions.calling import CLASS, FUNCTIONS, UPDATE, Calling
-from oracle.subjects.conventions.guesses import (
-    TAKEN,
-    Axes,
-    Choice,
-    Sizes,
-    choices,
-    choices_by_name,
-    choices_for_input,
-    is_size_of_output,
-    is_state,
-    side_of,
-    sizes_to_try,
-)
+from oracle.subjects.conventions.calling import CLASS, UPDATE, Calling
+from oracle.subjects.conventions.guesses import TAKEN, Axes, Sizes, choices_by_name
 from oracle.subjects.conventions.layer import ForeignLayer
 from oracle.subjects.conventions.places import (
     CONTAINERS,
-    LEARNING_RATES,
     container_name,
     is_named_for_gradient,
     last_name,
@@ -48,19 +34,17 @@ from oracle.subjects.conventions.places import (
 )
 from oracle.subjects.conventions.recognition import (
     HELD_BY_OBJECTS,
-    ZERO_GRADS,
     Attempt,
     Told,
     UnknownCallingError,
     are_targets,
     attempt_at,
     has_method,
-    methods_of,
     parts_of,
     probe,
     required_arguments,
-    with_backward,
 )
+from oracle.subjects.conventions.ways import taken_by_forward, ways_to_call
 
 #: Methods by which something is a network or a loss, whose forward and backward are made of others'.
 OF_A_NETWORK = ("predict", "fit", "loss", "accuracy", "add", "train_step", "train_on_batch", "evaluate")
@@ -78,8 +62,6 @@ OF_AN_ENTROPY = ("entropy", "focal", "divergence", "likelihood", "logloss", "bce
 OF_PROBABILITIES = ("p", "prob", "probs", "proba", "probability", "probabilities")
 #: What NumPy says where an index is a float.
 INDICES = "arrays used as indices must be of integer"
-#: Attempts for each form of an input; each takes a few calls on small arrays.
-ATTEMPTS = 24
 #: An input as wide as this is moved entry by entry in a second.
 LARGEST_SIDE = 64
 #: How many questions an attempt answers with yes before gradients are looked at: made, forward, output, backward.
@@ -101,11 +83,7 @@ def attempts_at_own(module: Any, name: str, given: Any, backward: str, told: Tol
     is_loss_first = _sounds_like_a_loss(name, given) or not (isinstance(given, type) or backward)
     for seek in (search.loss, search.layer) if is_loss_first else (search.layer, search.loss):
         found = seek()
-        if (
-            found is not None
-            and "dt" in found[1].calling.unasked
-            and not any(are_targets(_taken_by_forward(given)[:2]))
-        ):
+        if found is not None and "dt" in found[1].calling.unasked and not any(are_targets(taken_by_forward(given)[:2])):
             # Two inputs, as far as names and gradients tell.
             found = search.layer() or found
         if found is not None:
@@ -146,10 +124,10 @@ class _Search:
         one-hot rows may be given any numbers, and is then no longer what its backward is the derivative of. Where the
         gradient is wrong with all of them, the first.
         """
-        _, *others = _taken_by_forward(self._given)
+        _, *others = taken_by_forward(self._given)
         # Beside an input and targets there may be settings.
         more = [n for n in others[1:] if not choices_by_name(n, Sizes(FORMS[0], is_loss=True))]
-        if more and any(are_targets(_taken_by_forward(self._given)[:2])):
+        if more and any(are_targets(taken_by_forward(self._given)[:2])):
             self._refused.append(
                 UnknownCallingError(
                     f"no layer is known by this name, and its forward takes {', '.join(more)} beside an input and "
@@ -181,7 +159,7 @@ class _Search:
 
     def _first_that_runs(self, axes: Axes, words: Mapping[str, str]) -> tuple[str, Attempt] | None:
         """The first way that runs with an input of the axes; with ``words``, as a loss with such targets."""
-        for record, calling in _ways(self._module, self._given, self._backward, axes, words):
+        for record, calling in ways_to_call(self._module, self._given, self._backward, axes, words):
             try:
                 attempt = attempt_at(self._module, self._name, KNOWN[record], calling, self._told)
             except UnknownCallingError as error:
@@ -198,7 +176,7 @@ class _Search:
         Such a loss may cut what is outside of 0 and 1 off, where its backward is then no derivative.
         """
         is_called = any(word in plain(self._name) for word in OF_AN_ENTROPY)
-        is_called |= any(plain(name) in OF_PROBABILITIES for name in _taken_by_forward(self._given)[:2])
+        is_called |= any(plain(name) in OF_PROBABILITIES for name in taken_by_forward(self._given)[:2])
         return is_called or (
             not running and any(a.value is not None and not _is_finite(a.value) for a, _ in self._failed)
         )
@@ -211,7 +189,7 @@ def may_be_a_loss(name: str, function: Any) -> bool:
 
 def _sounds_like_a_loss(name: str, given: Any) -> bool:
     """Whether its name, or that of an argument of forward, is one that losses have."""
-    return any(word in plain(name) for word in OF_A_LOSS) or any(are_targets(_taken_by_forward(given)[:2]))
+    return any(word in plain(name) for word in OF_A_LOSS) or any(are_targets(taken_by_forward(given)[:2]))
 
 
 def _forms_of_what_it_holds(given: Any) -> Iterator[Axes]:
@@ -287,117 +265,10 @@ def _refuse(given: Any) -> None:
         objects += [n for n in inspect.signature(given).parameters if plain(n) in OF_LAYERS and n not in objects]
         if objects:
             raise UnknownCallingError(f"it is made from another object ({', '.join(objects)})")
-    if not _taken_by_forward(given):
+    if not taken_by_forward(given):
         raise UnknownCallingError(
             "no layer is known by this name, and its forward needs no argument: let it take its input as one"
         )
-
-
-def _taken_by_forward(given: Any) -> list[str]:
-    if isinstance(given, type):
-        return required_arguments(getattr(given, methods_of(given)[0]))
-    return required_arguments(given, bound=False)
-
-
-# --------------------------------------------------------------------------- ways to call it
-
-
-def _ways(
-    module: Any, given: Any, backward: str, axes: Axes, words: Mapping[str, str]
-) -> Iterator[tuple[str, Calling]]:
-    """The names of records with an input of the axes, and callings to go with them, the likeliest first.
-
-    With ``words`` they are those of a loss, whose targets have the axes too.
-    """
-    made = required_arguments(given, bound=False) if isinstance(given, type) else []
-    rate = made[-1:] if plain("".join(made[-1:])) in LEARNING_RATES and len(made) > 1 else []
-    made = made[: len(made) - len(rate)]
-    first, *taken = _taken_by_forward(given)
-    own: tuple[str, ...] = ("x",)
-    if words:
-        is_target = are_targets([first, *taken[:1]])
-        own = ("t", "x") if is_target[0] and not is_target[1] else ("x", "t")
-        taken = taken[1:]
-    several = not words and any(_is_input(name, first, Sizes(axes)) for name in taken)
-    # One input is x; of several each keeps its name, unless that means something else in a calling.
-    x = first if several and first not in TAKEN else "x"
-    own = own if words else (x,)
-    meant = TAKEN - {"x"} if words else TAKEN - {"x", "t"}
-    names = [f"{name}2" if name in meant or name == x else name for name in taken]
-    for sizes in sizes_to_try(axes, [*made, *taken], has_several_inputs=several, is_loss=bool(words)):
-        options = [choices(name, sizes) for name in made]
-        options += [_choices_for_forward(name, first, sizes) for name in taken]
-        ways = _records_and_arguments([*made, *names], options, sizes, x, words)
-        called = (
-            (record, calling)
-            for record, handed in ways
-            for calling in _callings(
-                module,
-                given,
-                backward,
-                (*handed[: len(made)], *("lr" for _ in rate)),
-                (*own, *handed[len(made) :]),
-                record,
-            )
-        )
-        yield from itertools.islice(called, ATTEMPTS)
-
-
-def _is_input(name: str, first: str, sizes: Sizes) -> bool:
-    """Whether what forward takes beside its first argument is another input: no name of a setting or a parameter."""
-    # Beside a it is no bias.
-    is_beside_another = plain(first) == "a" and plain(name) == "b"
-    return is_beside_another or is_state(name) or not choices_by_name(name, sizes)
-
-
-def _choices_for_forward(name: str, first: str, sizes: Sizes) -> list[Choice]:
-    """What may be handed to forward beside its first argument."""
-    if sizes.is_loss or not _is_input(name, first, sizes):
-        return choices(name, sizes)
-    return choices_for_input(name, sizes)
-
-
-def _records_and_arguments(
-    names: list[str], options: list[list[Choice]], sizes: Sizes, x: str, words: Mapping[str, str]
-) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The names of records with a first input ``x``, and what is handed in for each name; the likeliest first."""
-    axes, last = sizes.axes, sizes.last
-    # Those that are all near the front of their lists before those of which one is far behind.
-    for ranks in sorted(itertools.product(*(range(len(c)) for c in options)), key=sum):
-        arguments, handed = dict.fromkeys((x, *(n for n in words if n != x)), axes), []
-        fixed: dict[str, str] = {}
-        for name, listed, rank in zip(names, options, ranks, strict=True):
-            choice = listed[rank]
-            handed.append(choice if isinstance(choice, str) else name)
-            if not isinstance(choice, str):
-                arguments[name] = choice
-            elif choice == sizes.shape:
-                fixed |= {axis: str(side_of(axis)) for axis in axes if axis != BATCH}
-            elif choice == str(side_of(last)) and len(SIZES.get(last, ())) > 1:
-                # It may be the size of the input, which then has no other.
-                fixed[last] = choice
-            elif choice == str(side_of("M")) and is_size_of_output(name):
-                fixed["M"] = choice
-        inputs = [n for n, shape in arguments.items() if n == x or shape[:1] == (BATCH,)]
-        ordered = [*inputs, *(n for n in arguments if n not in inputs)]
-        record = own_name({n: tuple(fixed.get(axis, axis) for axis in arguments[n]) for n in ordered}, words)
-        yield record, tuple(handed)
-
-
-def _callings(
-    module: Any, given: Any, backward: str, made_from: Axes, forward_takes: Axes, record: str
-) -> Iterator[Calling]:
-    if not isinstance(given, type):
-        calling = Calling(FUNCTIONS, given.__name__, backward, (), forward_takes)
-        if not backward:
-            yield replace(calling, backward_takes=(), output="returned[0]", input_gradients=("returned[1]",))
-            return
-        yield from with_backward(calling, getattr(module, backward), KNOWN[record], bound=False)
-        return
-    forward, its_backward = methods_of(given)
-    zero_grad = next((n for n in ZERO_GRADS if hasattr(given, n)), "")
-    calling = Calling(CLASS, forward, its_backward, made_from, forward_takes, zero_grad=zero_grad)
-    yield from with_backward(calling, getattr(given, its_backward), KNOWN[record])
 
 
 # --------------------------------------------------------------------------- what it holds
