@@ -97,7 +97,7 @@ def sum_of_others(x: Array) -> Array:
     if (np.rint(x) == x).all():
         return np.asarray(x.sum(axis=0) - x)
     others = np.zeros_like(x)
-    others[1:] += np.cumsum(x[:-1], axis=0)
+    others[1:] = np.cumsum(x[:-1], axis=0)
     others[:-1] += np.cumsum(x[:0:-1], axis=0)[::-1]
     return others
 
