@@ -19,6 +19,14 @@ COMMITTED = Path(__file__).parents[1] / "reports"
 HOSTILE = '</td><script>alert("1")</script><img src=x onerror=alert(2)> & \'"'
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """All tests of the reports to one worker (``--dist loadgroup``): each worker would make them anew, half a minute."""
+    for item in items:
+        if "reports" in getattr(item, "fixturenames", ()) and item.config.pluginmanager.hasplugin("xdist"):
+            item.add_marker(pytest.mark.xdist_group("reports"))
+
+
 @pytest.fixture(scope="session")
 def reports(tmp_path_factory):
     """One of each kind: some layers examined here, what is committed of the others, a hostile file, made-up defects."""

@@ -24,7 +24,7 @@ from oracle.subjects.interface import SubjectError
 
 SAMPLES = Path(__file__).parent / "samples"
 #: How many cases of each right sample are looked at for a false alarm.
-CASES = 300
+CASES = 100
 
 
 def _of_sample(name):
