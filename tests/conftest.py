@@ -21,7 +21,7 @@ HOSTILE = '</td><script>alert("1")</script><img src=x onerror=alert(2)> & \'"'
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """All tests of the reports to one worker (``--dist loadgroup``): each worker would make them anew, half a minute."""
+    """All tests of the reports to one worker (``--dist loadgroup``): each would make them anew, for half a minute."""
     for item in items:
         if "reports" in getattr(item, "fixturenames", ()) and item.config.pluginmanager.hasplugin("xdist"):
             item.add_marker(pytest.mark.xdist_group("reports"))
