@@ -50,6 +50,8 @@ class _Script:
         self._arrays = given.everything()
         self._outward = {n: found.calling.turned_outward(record, n, v) for n, v in self._arrays.items()}
         self._names = [n for n in self._arrays if n != "dout"]
+        # What the lines call their own, where an argument has that name already.
+        self._own = {n: f"its_{n}" if n in self._names else n for n in ("y", "h", "step", "up", "down", "gradient")}
         self._is_importable = file.suffix == ".py" and file.stem.isidentifier()
         self._module = file.stem
 
@@ -75,7 +77,7 @@ class _Script:
             [
                 *self._beginning(),
                 *self._called(),
-                f'print("forward:  ", y{at})',
+                f'print("forward:  ", {self._own["y"]}{at})',
                 f'print("should be:", {entry.expected!r})',
             ]
         )
@@ -83,21 +85,23 @@ class _Script:
     def gradient_of(self, name: str, finding: Finding) -> str:
         entry = finding.comparison
         assert entry is not None
-        lines = [*self._beginning(), *self._called(), self._backward(), f"gradient = {self._gradient(name)}"]
+        own = self._own
+        gradient, h, step, up, down = (own[n] for n in ("gradient", "h", "step", "up", "down"))
+        lines = [*self._beginning(), *self._called(), self._backward(), f"{gradient} = {self._gradient(name)}"]
         wanted = self._outward[name]
         if entry.mismatch:
-            return "\n".join([*lines, f'print("shape:", np.shape(gradient), "but it should be", {wanted.shape})'])
+            return "\n".join([*lines, f'print("shape:", np.shape({gradient}), "but it should be", {wanted.shape})'])
         at = self._at(name, entry.index)
-        moved = ", ".join(f"{n} + step" if n == name else n for n in self._names)
+        moved = ", ".join(f"{n} + {step}" if n == name else n for n in self._names)
         upstream = "dout * " if self._takes_dout() else ""
         return "\n".join(
             [
                 *lines,
-                f'print("backward: ", gradient{at})',
-                f"h = np.zeros({wanted.shape})",
-                f"h{at or '[()]'} = {STEP}",
-                f"up, down = (np.sum({upstream}forward({moved})[1]) for step in (h, -h))",
-                f'print("numerical:", (up - down) / {2 * STEP})',
+                f'print("backward: ", {gradient}{at})',
+                f"{h} = np.zeros({wanted.shape})",
+                f"{h}{at or '[()]'} = {STEP}",
+                f"{up}, {down} = (np.sum({upstream}forward({moved})[1]) for {step} in ({h}, -{h}))",
+                f'print("numerical:", ({up} - {down}) / {2 * STEP})',
             ]
         )
 
@@ -133,9 +137,8 @@ class _Script:
 
     def _called(self) -> list[str]:
         name = "layer" if self._calling.kind in (CLASS, NETWORK) else "cache" if self._calling.cache else "returned"
-        lines = [f"{name}, y = forward({', '.join(self._names)})"]
-        if self._calling.kind == CLASS and self._calling.cache:
-            lines = [f"(layer, cache), y = forward({', '.join(self._names)})"]
+        name = "(layer, cache)" if self._calling.kind == CLASS and self._calling.cache else name
+        lines = [f"{name}, {self._own['y']} = forward({', '.join(self._names)})"]
         if UPDATE in self._calling.gradients.values():
             lines += [f"before_{n} = {_of_layer(p)}.copy()" for n, p in self._calling.parameters.items()]
         return lines

@@ -366,7 +366,32 @@ def test_snippet_runs_without_the_tool_and_shows_the_fault(theirs, sample, right
     source = (SAMPLES / f"{sample}.py").read_text(encoding="utf-8")
     assert right in source
     (theirs / f"{sample}.py").write_text(source.replace(right, wrong), encoding="utf-8")
-    _, report = check(f"{theirs / sample}.py::{name}")
+    runs_and_shows_the_fault(theirs, f"{theirs / sample}.py::{name}")
+
+
+#: A second gradient that is wrong, of arguments named as what a snippet would call its own.
+NAMED_ALIKE = """
+class {name}:
+    def forward(self, {first}, {second}):
+        self.kept = {first}, {second}
+        return {first} * {second}
+
+    def backward(self, dout):
+        {first}, {second} = self.kept
+        return dout * {second}, 2 * dout * {first}
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second"), [("MulLayer", "x", "y"), ("Gate", "h", "y"), ("Gate", "up", "gradient")]
+)
+def test_snippet_leaves_the_arguments_their_names(theirs, name, first, second):
+    (theirs / "own.py").write_text(NAMED_ALIKE.format(name=name, first=first, second=second), encoding="utf-8")
+    runs_and_shows_the_fault(theirs, str(theirs / "own.py"))
+
+
+def runs_and_shows_the_fault(theirs, target):
+    _, report = check(target)
     (subject,) = report["subjects"]
     assert "oracle" not in subject["snippet"]
     run = subprocess.run(

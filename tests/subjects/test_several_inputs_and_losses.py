@@ -15,6 +15,7 @@ from oracle.catalog.case import materialise
 from oracle.catalog.own import own_name, own_record
 from oracle.catalog.strategies import generated_cases
 from oracle.catalog.variants import KNOWN
+from oracle.cli import main
 from oracle.errors import InputError
 from oracle.judge.trial import BACKPROP_NUMERICAL, Trial
 from oracle.notebook import open_layer
@@ -333,3 +334,11 @@ def test_targets_are_left_alone_where_rounding_is_looked_for(opened):
     assert noise.keys() == {"dx"}
     with pytest.raises(SubjectError):
         subject.open({}).forward({**given.inputs, "t": given.inputs["t"] * 1.0})
+
+
+def test_a_gradient_that_comes_with_the_loss_is_asked_for_by_calling_again(capsys):
+    """Whoever writes into one that he was given changes no other, and nothing of the kind is said."""
+    assert main(["check", f"{SAMPLES / 'unknown_losses.py'}::svm_loss"]) == 0
+    printed = capsys.readouterr().out
+    assert "Verdict: right" in printed
+    assert "earlier backward" not in printed
