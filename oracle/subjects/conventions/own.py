@@ -81,14 +81,17 @@ def attempts_at_own(module: Any, name: str, given: Any, backward: str, told: Tol
     # The others are about the arguments of a record: which axis of these is the batch is found out by trying.
     search = _Search(module, name, given, backward, Told(gradients=told.gradients))
     is_loss_first = _sounds_like_a_loss(name, given) or not (isinstance(given, type) or backward)
-    for seek in (search.loss, search.layer) if is_loss_first else (search.layer, search.loss):
-        found = seek()
-        if found is not None and "dt" in found[1].calling.unasked and not any(are_targets(taken_by_forward(given)[:2])):
-            # Two inputs, as far as names and gradients tell.
+    if is_loss_first:
+        found = search.loss()
+        # With a gradient for what would be its targets it has two inputs, as far as names and gradients tell.
+        gives_two = found is not None and "dt" in found[1].calling.unasked
+        if found is None or (gives_two and not any(are_targets(taken_by_forward(given)[:2]))):
             found = search.layer() or found
-        if found is not None:
-            return [found]
-    raise search.reason()
+    else:
+        found = search.layer() or search.loss()
+    if found is None:
+        raise search.reason()
+    return [found]
 
 
 class _Search:
